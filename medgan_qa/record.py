@@ -1,0 +1,188 @@
+"""What a run leaves behind: measurements, criteria with their verdicts, exhibits, and the Record that holds them all.
+
+The Record is the one product of a run. Report, gate and verify read it and nothing else and compute no statistic. Its JSON
+schema is `medgan-qa/record/1`: fields are added, never changed. A number that could not be obtained is `null` and carries a
+reason; NaN and infinity are refused, because a comparison with NaN is false in both directions and would open a gate by
+accident.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = "medgan-qa/record/1"
+
+
+class Verdict(StrEnum):
+    """What a criterion, an audit or a run came to. Nothing but `PASS` opens a gate."""
+
+    PASS = "pass"
+    """The bound that the criterion is judged on meets the limit."""
+    FAIL = "fail"
+    """The whole interval lies beyond the limit."""
+    INCONCLUSIVE = "inconclusive"
+    """The interval straddles the limit, the sample is too small, a needed input is missing, or a check did not run."""
+    NOT_APPLICABLE = "not_applicable"
+    """The question does not arise for this subject and cohort, or nothing was judged."""
+    ERROR = "error"
+    """The check broke; its reason says how."""
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError("NaN and infinity have no place in a Record; use None and give a reason")
+    return value
+
+
+Number = Annotated[float | None, AfterValidator(_finite)]
+"""A finite float, or None where there is none."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Interval(_Model):
+    """A confidence interval, with what is needed to say how it was made."""
+
+    low: Number
+    """Lower end, in the unit of the measurement."""
+    high: Number
+    """Upper end, in the unit of the measurement."""
+    level: float = Field(gt=0, lt=1)
+    """Confidence of the bound that is judged: of each end alone if `sided` is 1, of both together if 2."""
+    method: str
+    """How it was computed, in words a statistician recognises."""
+    sided: Literal[1, 2]
+    """1: each end is a one-sided bound at `level`; 2: the two ends hold together at `level`."""
+
+
+class Measurement(_Model):
+    """One number that an audit found, without any opinion about it."""
+
+    id: str
+    """Code and name, e.g. `PAT-001.removal_rate`; a stratum stands behind it in brackets."""
+    label: str
+    """The name in words, as the report prints it."""
+    value: Number
+    """The estimate; None when it could not be obtained, with a `reason`."""
+    unit: str
+    """Unit of `value`: `fraction`, `mm`, `dB`, `1` for a ratio, `count`."""
+    interval: Interval | None = None
+    n: int = Field(ge=0)
+    """How many units of analysis went in."""
+    unit_of_analysis: str
+    """What was counted: patient, lesion, image."""
+    better: Literal["lower", "higher", "nearer_one", "none"]
+    """Which way is better."""
+    stratum: str | None = None
+    """The subset it is about, e.g. `diameter 5-10 mm`; None for all."""
+    clusters: int | None = Field(default=None, ge=0)
+    """Independent units (patients) that the n belong to, where intervals cluster by them."""
+    reason: str | None = None
+    """Why `value` is None, or what limits it."""
+
+    @model_validator(mode="after")
+    def _missing_needs_a_reason(self) -> Self:
+        if self.value is None and not self.reason:
+            raise ValueError(f"{self.id}: a measurement without a value needs a reason")
+        return self
+
+
+class Criterion(_Model):
+    """A criterion as it was declared, and what it came to."""
+
+    id: str
+    measurement: str
+    limit: dict[Literal["max", "min"], float]
+    judged_on: Literal["upper", "lower", "both", "value"]
+    value: Number
+    """The number that was held against the limit: the bound, or the value where it is judged on that."""
+    verdict: Verdict
+    reason: str
+    rationale: str
+    hazard: str
+    requirement: str
+    estimate: Number = None
+    """The measurement's estimate, for reading beside the bound."""
+    n: int | None = None
+    clusters: int | None = None
+    unit_of_analysis: str | None = None
+    interval: Interval | None = None
+    """The interval at the level that this criterion was judged at."""
+    adjusted_alpha: float | None = None
+    """The error rate this criterion was tested at after correction for multiplicity."""
+
+
+class Exhibit(_Model):
+    """Data for one figure or table; never markup.
+
+    Kinds: `panels` (image cases, arrays in `file`), `forest` (estimates with intervals, by stratum), `scatter`, `counts`.
+    """
+
+    id: str
+    kind: Literal["panels", "forest", "scatter", "counts"]
+    title: str
+    caption: str
+    data: dict[str, Any]
+    file: str | None = None
+    """A file in the run's folder that holds the arrays, relative to it."""
+
+
+class AuditResult(_Model):
+    """One audit: its question, what it measured, and what the criteria made of it."""
+
+    code: str
+    title: str
+    question: str
+    verdict: Verdict
+    reason: str
+    parameters: dict[str, Any]
+    seconds: float
+    measurements: list[Measurement]
+    criteria: list[Criterion]
+    exhibits: list[Exhibit]
+    notes: list[str]
+
+
+class Record(_Model):
+    """A whole run."""
+
+    schema_: Literal["medgan-qa/record/1"] = Field(default=SCHEMA, alias="schema")
+    verdict: Verdict
+    reason: str = ""
+    """The verdict in one sentence."""
+    suite: str
+    tool: dict[str, Any]
+    run: dict[str, Any]
+    subject: dict[str, Any]
+    data: dict[str, Any]
+    criteria_lock: dict[str, Any]
+    environment: dict[str, Any]
+    deviations: list[str]
+    limitations: list[str]
+    audits: list[AuditResult]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys nowhere, declared order everywhere, no NaN."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read a Record back.
+
+        Raises:
+            pydantic.ValidationError: the text is no Record of this schema.
+        """
+        return cls.model_validate_json(text)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a Record, as published in docs/."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Record.model_json_schema(by_alias=True)}
