@@ -1,0 +1,1 @@
+"""Cohorts: dataset files, readers by format, embedded phantoms and lesions."""

@@ -1,0 +1,1 @@
+"""Subjects: cards, the four protocols, loading by format, the safety check."""
