@@ -1,0 +1,21 @@
+"""Intervals, resampling by patient, and correction for multiplicity. numpy and scipy only."""
+
+from __future__ import annotations
+
+from medgan_qa.stats.multiplicity import HolmStep, holm
+from medgan_qa.stats.proportions import ClusteredProportion, clopper_pearson, clustered_proportion, required_n, wilson
+from medgan_qa.stats.resampling import BootstrapInterval, MedianInterval, cluster_bootstrap, cluster_median
+
+__all__ = [
+    "BootstrapInterval",
+    "ClusteredProportion",
+    "HolmStep",
+    "MedianInterval",
+    "clopper_pearson",
+    "cluster_bootstrap",
+    "cluster_median",
+    "clustered_proportion",
+    "holm",
+    "required_n",
+    "wilson",
+]
