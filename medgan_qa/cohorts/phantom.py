@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from medgan_qa import rng
-from medgan_qa.cohorts.cohort import Case, CaseImages
+from medgan_qa.cohorts.cohort import Case, CaseImages, Partition, patients
 from medgan_qa.cohorts.contrasts import CONTRASTS
 from medgan_qa.cohorts.phantom_render import pixel_mm, render_pair
 from medgan_qa.cohorts.phantom_spec import LesionPlan, SliceSpec, draw_patient, draw_slices
@@ -25,7 +24,7 @@ COHORT_SEED = 20181
 """Seed of the shipped cohorts. Fixed: the test patients of every run are the same, whatever the run's own seed."""
 
 PLANS: tuple[LesionPlan, ...] = ("both", "one", "one", "none")
-"""Lesion plans that successive patients take in turn: half of all slices show a lesion, patients contribute one or two."""
+"""Lesion plans that successive patients take in turn: three of four have a lesion, half of all slices show one."""
 
 
 def draw_cohort(seed: int, partition: str, patients: int, plans: tuple[LesionPlan, ...] = PLANS) -> list[SliceSpec]:
@@ -36,6 +35,9 @@ def draw_cohort(seed: int, partition: str, patients: int, plans: tuple[LesionPla
         partition: part of each patient's identity, so `train` and `test` share nobody.
         patients: how many.
         plans: taken in turn.
+
+    Returns:
+        The slices, those of one patient next to each other; patient `i` is the same however many are drawn.
     """
     specs: list[SliceSpec] = []
     for number in range(patients):
@@ -52,8 +54,11 @@ class BrainPhantoms:
         source: contrast of the source domain (a key of `CONTRASTS`).
         target: contrast of the target domain.
         size: pixels along each side.
-        patients: patients in the test partition, two slices each.
+        people: patients in the test partition, two slices each.
         seed: cohort seed.
+
+    Raises:
+        ConfigurationError: there is no such contrast.
     """
 
     phantom = True
@@ -61,7 +66,7 @@ class BrainPhantoms:
     lesion_in = ("source", "target")
 
     def __init__(
-        self, source: str = "T2", target: str = "FLAIR", *, size: int = 64, patients: int = 100, seed: int = COHORT_SEED
+        self, source: str = "T2", target: str = "FLAIR", *, size: int = 64, people: int = 100, seed: int = COHORT_SEED
     ) -> None:
         for contrast in (source, target):
             if contrast not in CONTRASTS:
@@ -72,10 +77,9 @@ class BrainPhantoms:
                     todo="Choose a contrast from the list.",
                 )
         self.name = f"phantom:brain {source} to {target}, {size} x {size}"
-        self.source_domain: str | None = source
-        self.target_domain: str | None = target
+        self.source_domain, self.target_domain = source, target
         self.size, self.seed = size, seed
-        specs = draw_cohort(seed, "test", patients)
+        specs = draw_cohort(seed, "test", people)
         self._specs = {spec.case_id: spec for spec in specs}
         self.cases: tuple[Case, ...] = tuple(self._case(spec) for spec in specs)
 
@@ -97,8 +101,6 @@ class BrainPhantoms:
     def load(self, case: Case) -> CaseImages:
         """Render one case; always the same pixels."""
         spec = self._specs[case.case_id]
-        assert self.source_domain is not None
-        assert self.target_domain is not None
         image, target, mask = render_pair(spec, self.source_domain, self.target_domain, self.size)
         spacing = pixel_mm(self.size)
         return CaseImages(image=image[None], target=target[None], lesion_mask=mask, spacing_mm=(spacing, spacing))
@@ -114,34 +116,56 @@ class BrainPhantoms:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def require_readable(self, partition: str) -> None:
+    def require_readable(self, partition: Partition | None = "test") -> None:
         """Rendered cases can always be read."""
 
     def describe(self) -> dict[str, Any]:
         """What the Record says about the cohort."""
-        patients = {spec.patient.patient_id: spec.patient for spec in self._specs.values()}
-        masks = {case.case_id: bool(np.any(self.load(case).lesion_mask)) for case in self.cases}
-        spacing = pixel_mm(self.size)
+        with_lesions = sum(bool(np.any(self.load(case).lesion_mask)) for case in self.cases)
+        people = len(patients(self.cases))
+        spacing = [pixel_mm(self.size)] * 2
         return {
             "name": self.name,
-            "phantom": True,
             "digest": self.digest(),
+            "phantom": True,
+            "anatomy": "MNI152 2009a tissue maps, deformed for each patient; tumours with oedema drawn in",
+            "seed": self.seed,
+            "value_range": list(self.value_range),
+            "spacing_mm": {"low": spacing, "high": spacing, "note": None},
             "source_domain": self.source_domain,
             "target_domain": self.target_domain,
-            "value_range": list(self.value_range),
-            "spacing_mm": [spacing, spacing],
             "lesion_in": list(self.lesion_in),
+            "cases": len(self.cases),
+            "patients": people,
             "partitions": {
                 "test": {
                     "cases": len(self.cases),
-                    "patients": len(patients),
-                    "with_lesion": sum(masks.values()),
-                    "lesion_free": len(masks) - sum(masks.values()),
+                    "patients": people,
+                    "with_lesions": with_lesions,
+                    "annotated_lesion_free": len(self.cases) - with_lesions,
                     "unannotated": 0,
+                    "with_target": len(self.cases),
+                    "synthetic": len(self.cases),
                 }
             },
-            "sites": dict(Counter(p.site for p in patients.values())),
-            "anatomy": "MNI152 2009a tissue maps, deformed per patient; tumours with oedema drawn in",
-            "seed": self.seed,
-            "drawn_with": f"{rng.__name__}.child",
+            "sites": dict(sorted(Counter(str(case.site) for case in self.cases).items())),
+            "attributes": ["age", "sex"],
+            "patients_in_several_partitions": 0,
         }
+
+
+def phantom_cohort(name: str) -> BrainPhantoms:
+    """The embedded cohort of a name on the command line.
+
+    Raises:
+        ConfigurationError: there is no such cohort.
+    """
+    if name != "phantom:brain":
+        raise ConfigurationError(
+            "There is no such embedded cohort.",
+            expected="phantom:brain",
+            found=name,
+            where="--data",
+            todo="Use phantom:brain, or give a dataset file.",
+        )
+    return BrainPhantoms()

@@ -1,9 +1,9 @@
 """Rendering phantom slices: a specification in, exactly paired contrasts and an exact lesion mask out.
 
-The recipe is SynthSeg's (Billot et al. 2023, Medical Image Analysis 86:102789): tissue fractions, a smooth deformation, an
-intensity per tissue, a smooth bias field, noise. Coordinates are pulled back: each output pixel asks where in the template it comes from.
-All randomness is drawn from the specification's seed, so an image depends on nothing but its specification, the contrast and
-the size.
+The recipe is SynthSeg's (Billot et al. 2023, Medical Image Analysis 86:102789): tissue fractions, a smooth deformation,
+an intensity per tissue, a smooth bias field, noise. Coordinates are pulled back: each output pixel asks where in the
+template it comes from. All randomness is drawn from the specification's seed, so an image depends on nothing but its
+specification, the contrast and the size.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def _spline(size: int, points: int) -> Float:
     """(size, points) uniform cubic B-spline weights over the field of view."""
     t = np.linspace(0.5, points - 1.5, size)[:, None] - np.arange(points)[None, :]
     a = np.abs(t)
-    weights = np.where(a < 1, 2 / 3 - a**2 + a**3 / 2, np.where(a < 2, (2 - a) ** 3 / 6, 0.0))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights: NDArray[np.float64] = np.where(a < 1, 2 / 3 - a**2 + a**3 / 2, np.where(a < 2, (2 - a) ** 3 / 6, 0.0))
+    rows: Float = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return rows
 
 
 def _template_coordinates(patient: PatientSpec, z_mm: float, size: int) -> tuple[Float, Float, float]:
@@ -113,9 +114,9 @@ def _sample(volume: Float, z_mm: float, qy: Float, qx: Float) -> Float:
     plane = volume[int(k)] * np.float32(1 - k % 1) + volume[int(k) + 1] * np.float32(k % 1)
     i = np.clip(qy / np.float32(tissue.spacing_mm[1]) + np.float32((height - 1) / 2), 0, height - 1.001)
     j = np.clip(qx / np.float32(tissue.spacing_mm[2]) + np.float32((width - 1) / 2), 0, width - 1.001)
-    i0, j0 = i.astype(np.int32), j.astype(np.int32)
+    i0, j0 = np.floor(i), np.floor(j)
     fi, fj = (i - i0)[..., None], (j - j0)[..., None]
-    flat, first = plane.reshape(-1, plane.shape[-1]), i0 * width + j0
+    flat, first = plane.reshape(-1, plane.shape[-1]), i0.astype(np.int32) * width + j0.astype(np.int32)
     top = flat[first] * (1 - fj) + flat[first + 1] * fj
     bottom = flat[first + width] * (1 - fj) + flat[first + width + 1] * fj
     sampled: Float = top * (1 - fi) + bottom * fi
@@ -141,7 +142,12 @@ def anatomy(spec: SliceSpec, size: int) -> Anatomy:
             qy, qx = _push(qy, qx, lesion.centre_mm[1:], lesion.mass_effect, radius)
     qy, qx = _push(qy, qx, VENTRICLES_MM, patient.ventricles, VENTRICLE_REACH_MM)
     tissue = _sample(prefiltered(pixel_mm(size)), z, qy, qx)
-    lost = np.float32(4 * patient.atrophy) * tissue[..., 1] * tissue[..., 2] * (tissue[..., 1] / (tissue[..., :2].sum(-1) + 1e-3))
+    lost = (
+        np.float32(4 * patient.atrophy)
+        * tissue[..., 1]
+        * tissue[..., 2]
+        * (tissue[..., 1] / (tissue[..., :2].sum(-1) + 1e-3))
+    )
     tissue[..., 1] -= lost
     tissue[..., 2] += lost
     zero = np.zeros((size, size), np.float32)
@@ -161,7 +167,9 @@ def _texture(g: np.random.Generator, size: int) -> Float:
     points = int(FIELD_OF_VIEW_MM / 4.5)
     basis = _spline(size, points)
     field = basis @ g.standard_normal((points, points), dtype=np.float32) @ basis.T
-    return field / np.float32(0.48)  # the spline weights leave white noise a standard deviation of 0.48
+    # The spline weights leave white noise a standard deviation of 0.48.
+    unit: Float = (field / np.float32(0.48)).astype(np.float32)
+    return unit
 
 
 def _signal(anatomy: Anatomy, table: Contrast, lesion: LesionSpec | None, texture: Float) -> Float:
@@ -190,7 +198,7 @@ def render(spec: SliceSpec, contrast: str, size: int, shared: Anatomy | None = N
         shared: the slice's `anatomy`, where it was already made for another contrast.
 
     Returns:
-        (H, W) float32 in [0, 1].
+        (H, W) float32 in [0, 1]; noise is Rician (Gudbjartsson and Patz 1995, Magn. Reson. Med. 34:910-914).
     """
     table = CONTRASTS[contrast]
     scene = shared if shared is not None else anatomy(spec, size)

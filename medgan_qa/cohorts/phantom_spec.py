@@ -1,8 +1,8 @@
 """Drawing phantom patients, slices and lesions: parameters only, nothing rendered.
 
-A patient is an anatomy seed. Everything drawn here is plain data (it goes into the dataset digest and beside every case of a
-Record), and `phantom_render` turns it into images. Drawing and rendering are two steps so that what was done to an image is a
-query over recorded parameters and not a promise.
+A patient is an anatomy seed. Everything drawn here is plain data (it goes into the dataset digest and beside every case
+of a Record), and `phantom_render` turns it into images. Drawing and rendering are two steps so that what was done to an
+image is a query over recorded parameters and not a promise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.cohorts.tissue import parenchyma_seats
@@ -92,9 +93,9 @@ class SliceSpec:
 
 
 def draw_lesion(seed: int, patient_id: str) -> LesionSpec:
-    """Draw a tumour for a patient: 6 to 20 mm radius, seated in parenchyma away from the ventricles and the surface."""
+    """Draw a tumour for a patient: 8 to 26 mm radius, seated in parenchyma away from the ventricles and the surface."""
     g = rng.child(seed, "lesion", patient_id)
-    radius = float(np.exp(g.uniform(np.log(6.0), np.log(20.0))))
+    radius = float(np.exp(g.uniform(np.log(8.0), np.log(26.0))))
     seats = parenchyma_seats(3.0)
     seats = seats[(seats[:, 0] > 4.0) & (seats[:, 0] < 38.0)]
     centre = seats[g.integers(len(seats))]
@@ -103,7 +104,7 @@ def draw_lesion(seed: int, patient_id: str) -> LesionSpec:
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         radius_mm=radius,
         core_share=float(g.uniform(0.35, 0.65)),
-        contrast=float(g.uniform(0.6, 1.1)),
+        contrast=float(g.uniform(0.7, 1.1)),
         outline=harmonics,
         texture=float(g.uniform(0.02, 0.05)),
         mass_effect=float(g.uniform(0.0, 0.3)),
@@ -111,7 +112,10 @@ def draw_lesion(seed: int, patient_id: str) -> LesionSpec:
 
 
 def draw_patient(seed: int, patient_id: str, *, lesion: bool) -> PatientSpec:
-    """Draw an anatomy; age widens ventricles and sulci, sex shifts head size."""
+    """Draw an anatomy; age widens ventricles and sulci, sex shifts head size.
+
+    The same seed and identifier give the same anatomy with and without a lesion.
+    """
     g = rng.child(seed, "patient", patient_id)
     sex = "F" if g.random() < 0.5 else "M"
     age = int(np.clip(round(g.normal(55, 16)), 20, 88))
@@ -135,16 +139,23 @@ def draw_patient(seed: int, patient_id: str, *, lesion: bool) -> PatientSpec:
     )
 
 
-def _nested(warp: np.ndarray) -> Any:
+def _nested(warp: NDArray[np.float64]) -> Any:
+    """The array as nested tuples, rounded to what JSON keeps short."""
     if warp.ndim == 1:
         return tuple(round(float(v), 4) for v in warp)
     return tuple(_nested(w) for w in warp)
 
 
 def draw_slices(seed: int, patient: PatientSpec, plan: LesionPlan) -> list[SliceSpec]:
-    """Draw two slices of a patient; `plan` says in how many of them the lesion is to be seen."""
+    """Draw two slices of a patient; `plan` says in how many of them the lesion is to be seen.
+
+    Raises:
+        ValueError: the plan asks for a lesion that the patient does not have, or for none where there is one.
+    """
     if (plan == "none") != (patient.lesion is None):
-        raise ValueError(f"plan {plan!r} does not fit a patient {'without' if patient.lesion is None else 'with'} a lesion")
+        raise ValueError(
+            f"plan {plan!r} does not fit a patient {'without' if patient.lesion is None else 'with'} a lesion"
+        )
     g = rng.child(seed, "slices", patient.patient_id)
     return [_draw_slice(g, patient, index, _slice_level(g, patient.lesion, plan, index)) for index in (0, 1)]
 

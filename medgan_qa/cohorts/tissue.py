@@ -1,17 +1,21 @@
 """The anatomy of the brain phantom: tissue fractions derived from the MNI152 templates.
 
-The file ships with the package (`data/brain_tissue.npz`, licence in `data/NOTICE.md`, made by `tools/make_tissue_map.py`).
+The file ships with the package (`data/brain_tissue.npz`, licence in `data/NOTICE.md`, made by
+`tools/make_tissue_map.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medgan_qa.errors import IntegrityError
 
 TISSUES = ("white", "grey", "csf", "skull", "scalp")
 SHA256 = "aad129ad937ff785ad49bbe7083a54d783efa7d2a845f11fa0f5d967690150fa"
@@ -22,7 +26,10 @@ class TissueMap(NamedTuple):
     """Fractions on a grid centred on the template's mid-sagittal, mid-coronal point."""
 
     fractions: NDArray[np.float32]
-    """(Z, Y, X, 5) in [0, 1]; rows anterior to posterior, columns patient right to left, slices inferior to superior."""
+    """(Z, Y, X, 5) in [0, 1], in the order of `TISSUES`.
+
+    Slices run from inferior to superior, rows from anterior to posterior, columns from the patient's right to left.
+    """
     spacing_mm: tuple[float, float, float]
     """(z, y, x)."""
     z_mm: NDArray[np.float64]
@@ -34,15 +41,19 @@ def brain_tissue() -> TissueMap:
     """Read the shipped tissue map.
 
     Raises:
-        RuntimeError: the file is not the one this version was made with (a damaged installation).
+        IntegrityError: the file is not the one this version was made with (a damaged installation).
     """
     path = files("medgan_qa.cohorts") / "data" / "brain_tissue.npz"
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
-        raise RuntimeError(f"{path}: expected SHA-256 {SHA256}, found {found}; install medgan-qa again")
-    import io
-
+        raise IntegrityError(
+            "The anatomy of the brain phantom is not the one that this version was made with.",
+            expected=f"SHA-256 {SHA256}",
+            found=f"SHA-256 {found}",
+            where=str(path),
+            todo="Install medgan-qa again.",
+        )
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         spacing = tuple(float(s) for s in stored["spacing_mm"])
         return TissueMap(
@@ -54,7 +65,10 @@ def brain_tissue() -> TissueMap:
 
 @cache
 def prefiltered(pixel_mm: float) -> NDArray[np.float32]:
-    """The fractions low-passed in-plane for sampling at `pixel_mm`, so that a coarse grid sees partial volume, not aliasing."""
+    """The fractions, (Z, Y, X, 5), low-passed in-plane for sampling at `pixel_mm`.
+
+    A coarse grid then sees partial volume, not aliasing.
+    """
     from scipy import ndimage
 
     tissue = brain_tissue()
@@ -66,7 +80,10 @@ def prefiltered(pixel_mm: float) -> NDArray[np.float32]:
 
 @cache
 def parenchyma_seats(margin_mm: float) -> NDArray[np.float64]:
-    """Where a lesion centre may lie: (N, 3) template coordinates (z, y, x) in mm, `margin_mm` deep in grey or white matter."""
+    """Where a lesion centre may lie: (N, 3) template coordinates (z, y, x) in mm.
+
+    Each is deeper than `margin_mm`, measured in-plane, in grey or white matter.
+    """
     from scipy import ndimage
 
     tissue = brain_tissue()
