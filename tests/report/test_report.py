@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fontTools.ttLib import TTFont
+from jinja2 import UndefinedError
+
+from medgan_qa import report
+from medgan_qa.errors import OutputError, RecordError
+from medgan_qa.record import Record
+from medgan_qa.report.files import replace_file
+from medgan_qa.report.html import render_template
+
+RunMaker = Callable[..., Record]
+
+
+def visible(html: str) -> str:
+    """The page's text, without styles and drawings."""
+    bare = re.sub(r"<(style|svg)\b.*?</\1>", "", html, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
+
+
+@pytest.fixture
+def page(make_run: RunMaker, tmp_path: Path) -> str:
+    return report.render_html(make_run(), tmp_path)
+
+
+def test_every_part_of_the_record_is_on_the_page(page: str, make_run: RunMaker) -> None:
+    text = visible(page)
+    for audit in make_run().audits:
+        assert audit.question in text
+        for criterion in audit.criteria:
+            assert {criterion.id, criterion.hazard, criterion.requirement} <= set(text.split())
+            assert criterion.reason in text
+        for measurement in audit.measurements:
+            assert measurement.id in text
+        for exhibit in audit.exhibits:
+            assert exhibit.title in text
+
+
+def test_the_verdict_comes_before_everything_else(page: str) -> None:
+    text = visible(page.partition("<body>")[2])
+    assert text.index("Failed: 1 of 5 criteria failed") < text.index("Model SHA-256") < text.index("Contents")
+
+
+def test_sections_come_in_the_order_of_the_design_and_development_file(page: str) -> None:
+    headings = re.findall(r'<h2 id="[^"]+"><span class="no">(.)</span>([^<]+)</h2>', page)
+    assert [number for number, _ in headings] == list("12345678ABC")
+    links = re.findall(r'href="#([^"]+)"', page)
+    assert set(links) <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_phantom_data_and_open_criteria_are_said_on_the_first_page(make_run: RunMaker, tmp_path: Path) -> None:
+    texts = ("no evidence of clinical performance", "not locked before the run", "not set for an intended use")
+    cover = visible(report.render_html(make_run(), tmp_path)).partition("Contents")[0]
+    assert all(text in cover for text in texts)
+    lock = {**make_run().criteria_lock, "locked": True, "default": False}
+    quiet = make_run(data={"name": "site A", "phantom": False}, criteria_lock=lock)
+    cover = visible(report.render_html(quiet, tmp_path)).partition("Contents")[0]
+    assert not any(text in cover for text in texts)
+
+
+def test_a_missing_number_is_printed_with_its_reason(page: str) -> None:
+    assert "not obtained: fewer than 10 lesions of this size" in visible(page)
+    assert "not obtained: no annotated lesion at this site" in page
+
+
+def test_the_limit_of_a_criterion_is_drawn_into_the_plot_of_its_measurement(make_run: RunMaker, tmp_path: Path) -> None:
+    content = make_run().model_dump(mode="json", by_alias=True)
+    for exhibit in content["audits"][0]["exhibits"]:
+        exhibit["data"]["limit"] = None
+    assert "limit \u2264 10 %" in report.render_html(make_run(audits=content["audits"]), tmp_path)
+    content["audits"][0]["criteria"] = []
+    assert "limit \u2264 10 %" not in report.render_html(make_run(audits=content["audits"]), tmp_path)
+
+
+def test_the_annex_holds_every_case_once_an_audit(make_run: RunMaker, tmp_path: Path) -> None:
+    annex = report.render_html(make_run(cases=30), tmp_path).partition('id="annex-a"')[2].partition('id="annex-b"')[0]
+    for index in range(30):
+        assert annex.count(f"<td>case-{index:04d}</td>") == 3
+    assert annex.count("<th>Partition</th>") == 3
+    assert annex.count("Contrast recovery</th>") == 1
+
+
+def test_a_run_without_a_case_table_says_so(make_run: RunMaker, tmp_path: Path) -> None:
+    record = make_run()
+    (tmp_path / "cases.csv").unlink()
+    assert "holds no table of cases" in report.render_html(record, tmp_path)
+
+
+def test_a_case_table_without_audits_is_refused(make_run: RunMaker, tmp_path: Path) -> None:
+    record = make_run()
+    (tmp_path / "cases.csv").write_text("case_id\ncase-1\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="table of cases cannot be read"):
+        report.render_html(record, tmp_path)
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#|data:)""", page)
+    assert not re.findall(r"""url\(\s*["']?(?!["']?data:)""", page)
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_hostile_text_stays_text(make_run: RunMaker, tmp_path: Path) -> None:
+    evil = '<script>alert(1)</script>"}</style><img src=x onerror=alert(1)>'
+    subject = {**make_run().subject, "name": evil, "card": {evil: evil}}
+    record = make_run(subject=subject, reason=evil, deviations=[evil], limitations=[evil], tool={"name": evil})
+    (tmp_path / "cases.csv").write_text(f'audit,case_id,{"<b>"}\n{"<i>"},"<u>",1\n', encoding="utf-8")
+    page = report.render_html(record, tmp_path)
+    assert not re.findall(r"<(?:script|img|b|i|u)\b", page)
+    assert page.count("</style>") == 1
+    assert "&lt;script&gt;" in page
+
+
+def test_a_name_that_the_context_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="view"):
+        render_template("report.html.j2")
+
+
+def test_an_empty_run_is_laid_out_too(make_run: RunMaker, tmp_path: Path) -> None:
+    empty: dict[str, Any] = {key: {} for key in ("tool", "run", "subject", "data", "criteria_lock", "environment")}
+    record = make_run(**empty, reason="", verdict="error", audits=[], deviations=[], limitations=[])
+    text = visible(report.render_html(record, tmp_path))
+    assert "The run came to the verdict error." in text
+    assert "nothing was judged" in text
+
+
+def test_the_glossary_explains_the_terms_that_appear(page: str) -> None:
+    glossary = page.partition('id="annex-b"')[2].partition('id="annex-c"')[0]
+    assert "<dt>Contrast recovery</dt>" in glossary
+    assert "<dt>Clopper-Pearson interval</dt>" in glossary
+    assert "<dt>Jackknife</dt>" not in glossary
+
+
+def test_the_fonts_hold_every_character_that_the_report_prints(page: str) -> None:
+    data = re.findall(r'url\("data:font/woff2;base64,([^"]+)"\)', page)
+    assert len(data) == 4
+    covered = set(TTFont(BytesIO(base64.b64decode(data[0]))).getBestCmap())
+    assert {ord(sign) for sign in "\u2264\u2265\u00b5\u00b1\u2212\u00d7\u202f\u03b1\u0142\u00e9"} <= covered
+    assert {ord(sign) for sign in visible(page)} <= covered | {ord("\n")}
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"schema": "other"}', encoding="utf-8")
+    with pytest.raises(RecordError) as raised:
+        report.write_reports(tmp_path)
+    assert raised.value.where == str(tmp_path / "record.json")
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"report\.html cannot be written"):
+        replace_file(tmp_path / "gone" / "report.html", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def streams(pdf: bytes) -> Iterator[bytes]:
+    """The decompressed streams of a PDF."""
+    for match in re.finditer(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S):
+        try:
+            yield zlib.decompress(match[1])
+        except zlib.error:
+            yield match[1]
+
+
+def test_the_pdf_is_whole_and_the_same_each_time(
+    make_run: RunMaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(cases=40)
+    with caplog.at_level(logging.WARNING, "weasyprint"):
+        written = report.write_reports(tmp_path)
+    assert caplog.messages == []
+    assert [path.name for path in written] == ["report.html", "report.pdf"]
+    first = [path.read_bytes() for path in written]
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    assert [path.read_bytes() for path in report.write_reports(tmp_path)] == first
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+    pdf = first[1] + b"".join(streams(first[1]))
+    assert pdf.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) > 8
+    assert b"/CreationDate (D:20261103101441Z)" in pdf
+    assert b"/Outlines" in pdf
+    titles = b"".join(re.findall(rb"/Title \((.*?)\)", pdf, re.S))
+    assert all(code in titles for code in (b"Summary", b"PAT-001", b"Glossary"))
+    embedded = set(re.findall(rb"/FontName /[A-Z]{6}\+([\w-]+)", pdf))
+    assert {b"Report-Sans", b"Report-Sans-Semi-Bold", b"Report-Mono"} <= embedded
+    assert all(name.startswith(b"Report-") for name in embedded)
+    assert len(re.findall(rb"/FontFile2 ", pdf)) >= len(embedded)
