@@ -1,14 +1,15 @@
 """Make `medgan_qa/cohorts/data/brain_tissue.npz`, the anatomy of the embedded brain phantom.
 
 Source: the MNI152 non-linear symmetric 2009a T1, grey matter and white matter templates that nilearn's wheel carries
-(Fonov et al. 2011, NeuroImage 54:313-327; the licence notice stands beside the file that this writes). Run with nilearn installed:
+(Fonov et al. 2011, NeuroImage 54:313-327; the licence notice stands beside the file that this writes). Run with nilearn
+installed:
 
     python tools/make_tissue_map.py
 
-Kept: an axial slab from the basal ganglia to the centrum semiovale. Fractions of five tissues at 1.5 x 1.5 x 2 mm, in 1/255:
-white matter, grey matter, cerebrospinal fluid, skull, scalp. The templates are skull-stripped, so skull and scalp are made here:
-shells of fixed thickness around the convex-like hull of the brain. Rows run from anterior to posterior, columns from the patient's
-right to left (radiological display), slices from inferior to superior.
+Kept: an axial slab from the basal ganglia to the centrum semiovale. Fractions of five tissues at 1.5 x 1.5 x 2 mm, in
+1/255: white matter, grey matter, cerebrospinal fluid, skull, scalp. The templates are skull-stripped, so skull and
+scalp are made here: shells of fixed thickness around the convex-like hull of the brain. Rows run from anterior to
+posterior, columns from the patient's right to left (radiological display), slices from inferior to superior.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
     tissue = np.stack([wm, gm, csf, skull, scalp], axis=-1)
     tissue /= np.maximum(tissue.sum(axis=-1, keepdims=True), 1.0)
 
-    k0, k1 = (int(round(z - affine[2, 3])) for z in Z_MM)
+    k0, k1 = (round(z - affine[2, 3]) for z in Z_MM)
     slab = ndimage.gaussian_filter1d(tissue, 0.7, axis=2)[:, :, k0 : k1 + 1 : 2]
     slab = ndimage.gaussian_filter(slab, (0.5, 0.5, 0, 0))
     slab = ndimage.zoom(slab, (1 / 1.5, 1 / 1.5, 1, 1), order=1, grid_mode=True, mode="nearest")
@@ -73,7 +74,9 @@ def main() -> None:
         centre_mni_mm=np.array([x_centre, y_centre]),
         z_mni_mm=np.arange(quantised.shape[0]) * 2.0 + Z_MM[0],
     )
-    print(f"{OUT.name}: {quantised.shape}, {OUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUT.read_bytes()).hexdigest()}")
+    print(
+        f"{OUT.name}: {quantised.shape}, {OUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUT.read_bytes()).hexdigest()}"
+    )
 
 
 if __name__ == "__main__":
