@@ -1,9 +1,9 @@
 """What a run leaves behind: measurements, criteria with their verdicts, exhibits, and the Record that holds them all.
 
-The Record is the one product of a run. Report, gate and verify read it and nothing else and compute no statistic. Its JSON
-schema is `medgan-qa/record/1`: fields are added, never changed. A number that could not be obtained is `null` and carries a
-reason; NaN and infinity are refused, because a comparison with NaN is false in both directions and would open a gate by
-accident.
+The Record is the one product of a run. Report, gate and verify read it and nothing else and compute no statistic. Its
+JSON schema is `medgan-qa/record/1`: fields are added, never changed. A number that could not be obtained is `null` and
+carries a reason; NaN and infinity are refused, because a comparison with NaN is false in both directions and would open
+a gate by accident.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA = "medgan-qa/record/1"
+SCHEMA: Literal["medgan-qa/record/1"] = "medgan-qa/record/1"
 
 
 class Verdict(StrEnum):
@@ -38,8 +38,24 @@ def _finite(value: float | None) -> float | None:
     return value
 
 
+def _finite_throughout(facts: dict[str, Any]) -> dict[str, Any]:
+    # Without this NaN would be written as null, and a Record read back would differ from the one that was written.
+    left: list[Any] = [facts]
+    while left:
+        value = left.pop()
+        if isinstance(value, float):
+            _finite(value)
+        elif isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list | tuple):
+            left.extend(value)
+    return facts
+
+
 Number = Annotated[float | None, AfterValidator(_finite)]
 """A finite float, or None where there is none."""
+Facts = Annotated[dict[str, Any], AfterValidator(_finite_throughout)]
+"""Named values that JSON can hold, without NaN or infinity at any depth."""
 
 
 class _Model(BaseModel):
@@ -73,6 +89,7 @@ class Measurement(_Model):
     unit: str
     """Unit of `value`: `fraction`, `mm`, `dB`, `1` for a ratio, `count`."""
     interval: Interval | None = None
+    """The interval as the report prints it; None where there is none."""
     n: int = Field(ge=0)
     """How many units of analysis went in."""
     unit_of_analysis: str
@@ -98,7 +115,7 @@ class Criterion(_Model):
 
     id: str
     measurement: str
-    limit: dict[Literal["max", "min"], float]
+    limit: dict[Literal["max", "min"], Annotated[float, AfterValidator(_finite)]]
     judged_on: Literal["upper", "lower", "both", "value"]
     value: Number
     """The number that was held against the limit: the bound, or the value where it is judged on that."""
@@ -114,21 +131,22 @@ class Criterion(_Model):
     unit_of_analysis: str | None = None
     interval: Interval | None = None
     """The interval at the level that this criterion was judged at."""
-    adjusted_alpha: float | None = None
+    adjusted_alpha: Number = None
     """The error rate this criterion was tested at after correction for multiplicity."""
 
 
 class Exhibit(_Model):
     """Data for one figure or table; never markup.
 
-    Kinds: `panels` (image cases, arrays in `file`), `forest` (estimates with intervals, by stratum), `scatter`, `counts`.
+    Kinds: `panels` (image cases, arrays in `file`), `forest` (estimates with intervals, by stratum), `scatter`,
+        `counts`.
     """
 
     id: str
     kind: Literal["panels", "forest", "scatter", "counts"]
     title: str
     caption: str
-    data: dict[str, Any]
+    data: Facts
     file: str | None = None
     """A file in the run's folder that holds the arrays, relative to it."""
 
@@ -141,8 +159,8 @@ class AuditResult(_Model):
     question: str
     verdict: Verdict
     reason: str
-    parameters: dict[str, Any]
-    seconds: float
+    parameters: Facts
+    seconds: Annotated[float, AfterValidator(_finite)]
     measurements: list[Measurement]
     criteria: list[Criterion]
     exhibits: list[Exhibit]
@@ -157,12 +175,12 @@ class Record(_Model):
     reason: str = ""
     """The verdict in one sentence."""
     suite: str
-    tool: dict[str, Any]
-    run: dict[str, Any]
-    subject: dict[str, Any]
-    data: dict[str, Any]
-    criteria_lock: dict[str, Any]
-    environment: dict[str, Any]
+    tool: Facts
+    run: Facts
+    subject: Facts
+    data: Facts
+    criteria_lock: Facts
+    environment: Facts
     deviations: list[str]
     limitations: list[str]
     audits: list[AuditResult]
@@ -170,7 +188,7 @@ class Record(_Model):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys nowhere, declared order everywhere, no NaN."""
+        """Canonical JSON: keys in the order in which they are declared, two spaces a level, no NaN."""
         return self.model_dump_json(by_alias=True, indent=2)
 
     @classmethod
@@ -184,5 +202,11 @@ class Record(_Model):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a Record, as published in docs/."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Record.model_json_schema(by_alias=True)}
+    """The JSON Schema (2020-12) of a Record, as published in docs/.
+
+    What was added to the schema since its first version is optional, so that it holds for every Record ever written.
+    """
+    schema = Record.model_json_schema(by_alias=True)
+    # It has a default for those who make a Record; in a file it is what tells one from any other JSON.
+    schema["required"] = ["schema", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

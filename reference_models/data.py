@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from medgan_qa import rng
 from medgan_qa.cohorts.phantom import COHORT_SEED, PLANS, draw_cohort
 from medgan_qa.cohorts.phantom_render import render_pair
-from torch import Tensor
 
 
 @dataclass(frozen=True)

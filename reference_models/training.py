@@ -1,14 +1,13 @@
 """The training loop, shared by every system.
 
-Everything that is random is drawn from the seed and the step, so a run that was interrupted and resumed gives the same weights on a CPU
-as one that was not.
+Everything that is random is drawn from the seed and the step, so a run that was interrupted and resumed gives the same
+weights on a CPU as one that was not.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from medgan_qa import __version__, rng
 from medgan_qa.errors import ConfigurationError, OutputError
 from medgan_qa.subjects.checkpoint import Checkpoint, write_checkpoint
-from torch import nn
-
 from reference_models.data import Pool
 from reference_models.recipes import Recipe
 from reference_models.systems import SYSTEMS, System
@@ -38,7 +37,9 @@ def build(recipe: Recipe, device: torch.device) -> System:
         return SYSTEMS[recipe.system](**recipe.options).to(device)
 
 
-def train(recipe: Recipe, out: Path, *, device: str = "cpu", checkpoint_every: int = 250, report: Report | None = None) -> Path:
+def train(
+    recipe: Recipe, out: Path, *, device: str = "cpu", checkpoint_every: int = 250, report: Report | None = None
+) -> Path:
     """Train a recipe, or go on with an interrupted run of it.
 
     Args:
@@ -108,8 +109,9 @@ def train(recipe: Recipe, out: Path, *, device: str = "cpu", checkpoint_every: i
 def _average(ema: nn.Module, net: nn.Module, decay: float) -> None:
     for slow, fast in zip(ema.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
-    for slow, fast in zip(ema.buffers(), net.buffers(), strict=True):
-        slow.copy_(fast)
+    # Running statistics of a normalisation are averages already.
+    for kept, current in zip(ema.buffers(), net.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def _identity(recipe: Recipe) -> str:
@@ -128,7 +130,7 @@ def _save_state(path: Path, recipe: Recipe, system: System, ema: nn.Module, step
     }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _resume(path: Path, recipe: Recipe, system: System, ema: nn.Module, device: torch.device) -> tuple[int, float]:

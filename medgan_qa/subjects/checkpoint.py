@@ -1,7 +1,7 @@
 """Reference-model checkpoints: an architecture's name, its configuration, its tensors and its card. Nothing executable.
 
-Two containers hold the same content. `.safetensors` carries the texts as metadata; `.pt` is a `torch.save` of plain values and
-tensors, read with `weights_only`, so that a pickle which needs more is refused and never run.
+Two containers hold the same content. `.safetensors` carries the texts as metadata; `.pt` is a `torch.save` of plain
+values and tensors, read with `weights_only`, so that a pickle which needs more is refused and never run.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             save_file(tensors, name, metadata=texts)
         else:
             torch.save({**texts, "tensors": tensors}, name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -89,14 +89,17 @@ def from_plain(content: Any, path: Path) -> Checkpoint:
         raise ModelError(
             "The model file holds tensors but does not say which network they belong to.",
             expected=f"a TorchScript model, or a checkpoint with format, architecture, config, tensors ({FORMAT})",
-            found=f"a {type(content).__name__}" + (f" with keys {list(content)[:5]}" if isinstance(content, dict) else ""),
+            found=f"a {type(content).__name__}"
+            + (f" with keys {list(content)[:5]}" if isinstance(content, dict) else ""),
             where=path,
-            todo="Export the model: torch.jit.script(model.eval()).save('model.pt').",
+            todo="Export the model: torch.jit.trace(model.eval(), example).save('model.pt').",
         )
     return _checked({k: v for k, v in content.items() if isinstance(v, str)}, content["tensors"], path)
 
 
 def _checked(texts: dict[str, str], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
+    import torch
+
     if texts.get("format") != FORMAT or "architecture" not in texts:
         raise ModelError(
             "The model file is no checkpoint that medgan-qa knows.",
@@ -105,14 +108,30 @@ def _checked(texts: dict[str, str], tensors: dict[str, Tensor], path: Path) -> C
             where=path,
             todo="Export the model as TorchScript, or write it with medgan_qa.subjects.checkpoint.write_checkpoint.",
         )
+    other = next((k for k, v in tensors.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor)), None)
+    if other is not None:
+        raise ModelError(
+            "The checkpoint holds something other than tensors.",
+            expected="tensors by name",
+            found=f"{other!r}: a {type(tensors[other]).__name__}",
+            where=path,
+            todo="Write the checkpoint again, from a state dict.",
+        )
+    return Checkpoint(texts["architecture"], _config(texts.get("config", "{}"), path), tensors, texts.get("card", ""))
+
+
+def _config(text: str, path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(texts.get("config", "{}"))
-    except json.JSONDecodeError as error:
+        config = json.loads(text)
+        found = f"a {type(config).__name__}"
+    except (json.JSONDecodeError, RecursionError) as error:
+        config, found = None, str(error)
+    if not isinstance(config, dict):
         raise ModelError(
             "The checkpoint's configuration cannot be read.",
-            expected="JSON",
-            found=str(error),
+            expected="a JSON object with the arguments of the network",
+            found=found,
             where=path,
             todo="Write the checkpoint again.",
-        ) from error
-    return Checkpoint(texts["architecture"], config, tensors, texts.get("card", ""))
+        )
+    return config

@@ -24,7 +24,8 @@ class _Residual(nn.Module):
 class ResNetTranslator(nn.Module):
     """CycleGAN generator: (N, C_in, H, W) in [-1, 1] to (N, C_out, H, W) in [-1, 1]; H and W even.
 
-    One halving, `blocks` residual blocks at half resolution, one sub-pixel doubling (Shi et al. 2016), which leaves no checkerboard.
+    One halving, `blocks` residual blocks at half resolution, one sub-pixel doubling (Shi et al. 2016), which leaves no
+    checkerboard.
 
     Args:
         channels_in: input channels.

@@ -43,7 +43,8 @@ class UNetTranslator(nn.Module):
         sizes = [min(width * 2**k, 8 * width) for k in range(depth)]
         self.stem = nn.Sequential(nn.Conv2d(channels_in, width, 3, padding=1), nn.LeakyReLU(0.2))
         self.down = nn.ModuleList(
-            _Down(inner, outer, norm=k > 0) for k, (inner, outer) in enumerate(zip([width, *sizes], sizes, strict=False))
+            _Down(inner, outer, norm=k > 0)
+            for k, (inner, outer) in enumerate(zip([width, *sizes], sizes, strict=False))
         )
         outs = [width, *sizes[:-1]]
         self.up = nn.ModuleList(

@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import Any
 
 from medgan_qa.errors import ConfigurationError
-
 from reference_models.data import DataConfig
 
 
@@ -67,6 +66,13 @@ def recipe(name: str, size: str = "cpu") -> Recipe:
         )
     method, arm = name.rsplit("-", 1)
     content = _methods()[method]
+    if size not in content["size"]:
+        raise ConfigurationError(
+            "The recipe has no such size.",
+            expected=f"one of {', '.join(content['size'])}",
+            found=size,
+            todo="Choose a size from the list.",
+        )
     choice, scale = content["arm"][arm], content["size"][size]
     return Recipe(
         name=name,

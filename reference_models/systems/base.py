@@ -13,10 +13,13 @@ from reference_models.data import Batch
 class System(nn.Module):
     """Networks and optimisers that are trained together.
 
-    `exported` is the network that leaves the training; the loop keeps its moving average and writes that.
+    `exported` is the network that leaves the training; the loop keeps its moving average and writes that, with the name
+    under which `reference_models.architectures` knows it and the arguments that build it.
     """
 
     exported: nn.Module
+    architecture: str
+    config: dict[str, Any]
     optimizers: dict[str, optim.Optimizer]
 
     @abstractmethod

@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 import torch
-from medgan_qa import rng
 from torch import Tensor, optim
 from torch.nn.functional import l1_loss, mse_loss
 
+from medgan_qa import rng
 from reference_models.data import Batch
 from reference_models.networks.patchgan import PatchDiscriminator
 from reference_models.networks.resnet import ResNetTranslator
@@ -51,6 +51,8 @@ class CycleGAN(System):
         width: int = 32,
         blocks: int = 4,
         d_width: int = 32,
+        d_layers: int = 2,
+        spectral: bool = True,
         cycle_weight: float = 5.0,
         identity_weight: float = 0.0,
         g_lr: float = 4e-4,
@@ -60,8 +62,8 @@ class CycleGAN(System):
         super().__init__()
         self.forward_generator = ResNetTranslator(width=width, blocks=blocks)
         self.backward_generator = ResNetTranslator(width=width, blocks=blocks)
-        self.target_critic = PatchDiscriminator(width=d_width)
-        self.source_critic = PatchDiscriminator(width=d_width)
+        self.target_critic = PatchDiscriminator(width=d_width, layers=d_layers, spectral=spectral)
+        self.source_critic = PatchDiscriminator(width=d_width, layers=d_layers, spectral=spectral)
         self.exported = self.forward_generator
         self.architecture, self.config = "resnet-translator", {"width": width, "blocks": blocks}
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight

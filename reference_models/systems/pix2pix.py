@@ -14,7 +14,10 @@ from reference_models.systems.base import System, trainable
 
 
 class Pix2Pix(System):
-    """min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))] + weight * E|y - G(x)|, with the non-saturating generator loss."""
+    """A translator and a conditional discriminator.
+
+    min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))] + weight * E|y - G(x)|, with the non-saturating generator loss.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Pix2Pix(System):
         trainable(self.discriminator, yes=True)
         real_logits = self.discriminator(torch.cat([batch.source, batch.target], 1))
         fake_logits = self.discriminator(torch.cat([batch.source, fake.detach()], 1))
-        d_loss = 0.5 * (bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits)))
+        d_loss = 0.5 * (
+            bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits))
+        )
         self.optimizers["d"].zero_grad(set_to_none=True)
         d_loss.backward()
         self.optimizers["d"].step()

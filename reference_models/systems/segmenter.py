@@ -46,4 +46,5 @@ def jitter(images: Tensor) -> Tensor:
     unit = unit * (0.85 + 0.3 * gain) + 0.06 * (offset - 0.5)
     smooth = nn.functional.avg_pool2d(nn.functional.pad(unit, (1, 1, 1, 1), mode="replicate"), 3, 1)
     unit = unit + (blur * (blur > 0.4)) * (smooth - unit)
-    return (unit + 0.03 * noise * torch.randn_like(unit)) * 2 - 1
+    jittered: Tensor = (unit + 0.03 * noise * torch.randn_like(unit)) * 2 - 1
+    return jittered

@@ -1,0 +1,230 @@
+"""Turning counts and values into estimates: one place for intervals, strata and what is missing to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medgan_qa import rng
+from medgan_qa.criteria import Declared, Estimate
+from medgan_qa.record import Interval, Measurement
+from medgan_qa.stats import (
+    ClusteredProportion,
+    cluster_bootstrap,
+    cluster_median,
+    clustered_proportion,
+    required_n,
+)
+
+ALPHA = 0.05
+"""One-sided error rate of the intervals that are printed; criteria may be judged at another."""
+
+
+class Noise(NamedTuple):
+    """Units in which the reader contradicted itself in the direction that no model can cause."""
+
+    events: Sequence[bool]
+    patients: Sequence[str]
+
+
+def identifier(code: str, name: str, stratum: str | None) -> str:
+    """`PAT-001.removal_rate`, with its stratum in brackets."""
+    return f"{code}.{name}" + (f"[{stratum}]" if stratum else "")
+
+
+def rate(
+    measurement_id: str,
+    label: str,
+    events: Sequence[bool],
+    patients: Sequence[str],
+    *,
+    unit_of_analysis: str,
+    better: Any = "lower",
+    stratum: str | None = None,
+    noise: Noise | None = None,
+    void: str | None = None,
+) -> Estimate:
+    """A share of units, with one-sided exact bounds clustered by patient.
+
+    Args:
+        measurement_id: its id.
+        label: its name in words.
+        events: (N,) whether each unit shows the event.
+        patients: (N,) the patient of each unit.
+        unit_of_analysis: what the units are.
+        better: which way is better.
+        stratum: the subset.
+        noise: units in which the reader went the other way (missed in the reference, found in the output). That is pure
+            inconsistency of the reader; it is taken off before anything is charged to the model, so it lowers the lower
+            end, and never the upper one.
+        void: why no value may be given although there are units (an unqualified detector).
+    """
+    n, clusters = len(events), len(set(patients))
+
+    def at(alpha: float) -> Interval:
+        p = clustered_proportion(np.asarray(events, bool), patients, alpha=alpha, sided=1)
+        low, method = p.low, p.method
+        if noise is not None and any(noise.events):
+            # Each part at half the error rate, so the difference holds at the whole of it (Bonferroni).
+            half = clustered_proportion(np.asarray(events, bool), patients, alpha=alpha / 2, sided=1)
+            reader = clustered_proportion(np.asarray(noise.events, bool), noise.patients, alpha=alpha / 2, sided=1)
+            low = max(0.0, half.low - reader.high)
+            method += f"; lower end less the reader's own inconsistency ({reader.k} of {reader.n})"
+        return Interval(low=low, high=p.high, level=1 - alpha, method=method, sided=1)
+
+    def shortfall(declared: Declared, alpha: float) -> str | None:
+        return _more_patients(declared, clustered_proportion(np.asarray(events, bool), patients, alpha=alpha), alpha)
+
+    value: float | None = None if void or n == 0 else float(np.mean(events))
+    reason = void or (f"There is no {unit_of_analysis} to count." if n == 0 else None)
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=value,
+        unit="fraction",
+        interval=at(ALPHA) if value is not None else None,
+        n=n,
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+        stratum=stratum,
+        clusters=clusters,
+        reason=reason,
+    )
+    return Estimate(measurement, at if value is not None else None, shortfall)
+
+
+def _more_patients(declared: Declared, p: ClusteredProportion, alpha: float) -> str | None:
+    """How many more independent units the claim needs if the rate stays what it was."""
+    limit = declared.limit.get("max")
+    if limit is None or p.value is None or not 0 < limit < 1:
+        return None
+    head = f"{p.k} of {p.n} in {p.clusters} patients"
+    if p.value >= limit:
+        return f"{head}; the estimate itself is at or above the limit, so more cases alone will not carry this claim"
+    needed = required_n(limit, alpha, p.k)
+    more = needed - int(p.effective_n)
+    # With events the effective sample may already be that large and only the rate be too near the limit.
+    if more <= 0:
+        return head
+    return f"{head}; {needed} independent ones are needed for this claim with {p.k}, {more} more"
+
+
+def median(
+    measurement_id: str,
+    label: str,
+    values: Sequence[float],
+    patients: Sequence[str],
+    *,
+    unit: str,
+    unit_of_analysis: str,
+    better: Any,
+    stratum: str | None = None,
+) -> Estimate:
+    """The median over patients with an exact interval by order statistics."""
+    clusters = len(set(patients))
+
+    def at(alpha: float) -> Interval:
+        m = cluster_median(np.asarray(values, float), patients, alpha=alpha, sided=1)
+        method = "order statistics of the patients' medians (exact)"
+        return Interval(low=m.low, high=m.high, level=1 - alpha, method=method, sided=1)
+
+    def shortfall(declared: Declared, alpha: float) -> str | None:
+        return None if clusters >= 8 else f"{clusters} patients are too few for a bound on a median at this level"
+
+    value = cluster_median(np.asarray(values, float), patients, alpha=ALPHA).value
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=value,
+        unit=unit,
+        interval=None if value is None else at(ALPHA),
+        n=len(values),
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+        stratum=stratum,
+        clusters=clusters,
+        reason=None if value is not None else f"There is no {unit_of_analysis} to measure.",
+    )
+    return Estimate(measurement, at if value is not None else None, shortfall)
+
+
+def mean(
+    measurement_id: str,
+    label: str,
+    values: Sequence[float],
+    patients: Sequence[str],
+    *,
+    unit: str,
+    unit_of_analysis: str,
+    better: Any,
+    seed: int,
+    missing: str = "",
+) -> Estimate:
+    """The mean over units with a percentile interval that resamples patients."""
+
+    def at(alpha: float) -> Interval:
+        generator = rng.child(seed, "bootstrap", measurement_id)
+        interval = cluster_bootstrap(np.asarray(values, float), patients, np.mean, alpha, generator)
+        method = f"percentile bootstrap by patient, {interval.resamples} resamples"
+        return Interval(low=interval.low, high=interval.high, level=1 - alpha, method=method, sided=1)
+
+    value = float(np.mean(values)) if len(values) else None
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=value,
+        unit=unit,
+        interval=None if value is None else at(ALPHA),
+        n=len(values),
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+        clusters=len(set(patients)),
+        reason=None if value is not None else missing or f"There is no {unit_of_analysis} to measure.",
+    )
+    return Estimate(measurement, at if value is not None else None)
+
+
+def count(measurement_id: str, label: str, value: int, *, n: int, unit_of_analysis: str, better: Any) -> Estimate:
+    """A plain count."""
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=float(value),
+        unit="count",
+        n=n,
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+    )
+    return Estimate(measurement)
+
+
+def by_stratum(units: Sequence[Any], key: Callable[[Any], str | None]) -> dict[str, list[Any]]:
+    """Units by stratum, strata in alphabetical order; None is left out."""
+    groups: dict[str, list[Any]] = {}
+    for unit in units:
+        name = key(unit)
+        if name is not None:
+            groups.setdefault(name, []).append(unit)
+    return dict(sorted(groups.items()))
+
+
+def forest_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
+    """Rows of a `forest` exhibit."""
+    rows = []
+    for estimate in estimates:
+        m = estimate.measurement
+        rows.append(
+            {
+                "label": m.stratum or "all",
+                "value": m.value,
+                "low": m.interval.low if m.interval else None,
+                "high": m.interval.high if m.interval else None,
+                "n": m.n,
+                "clusters": m.clusters,
+                "unit_of_analysis": m.unit_of_analysis,
+                "reason": m.reason,
+            }
+        )
+    return rows

@@ -1,0 +1,177 @@
+"""A translation run: every test case translated once and read once, shared by the audits of the suite.
+
+Audits of one suite ask different questions of the same images. The run makes them on first use and keeps what they
+need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgan_qa import rng
+from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, subset
+from medgan_qa.engines import Engine
+from medgan_qa.errors import MedganQAError
+from medgan_qa.metrics import body_mask
+from medgan_qa.subjects.protocols import Subject
+
+BATCH = 16
+"""Images a forward pass; fixed, so that a run repeats bit by bit on one machine."""
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+class NotFiniteError(MedganQAError):
+    """The model returned NaN or infinity, so nothing that is computed from its images means anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One translated case; arrays (H, W), images in unit range, the mean over channels where there are several."""
+
+    case: Case
+    source: Float
+    output: Float
+    reference: Float | None
+    channels: tuple[Float, Float | None]
+    """Output and reference with all their channels, (C, H, W), for a detector that wants them."""
+    lesion: Bool | None
+    """None: not annotated. All False: annotated as lesion-free."""
+    body: Bool
+    spacing_mm: tuple[float, float]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The columns that every row of a case begins with."""
+        head = {"case_id": self.case.case_id, "patient_id": self.case.patient_id, "site": self.case.site}
+        return head if self.case.site is not None else {k: v for k, v in head.items() if k != "site"}
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the detector marked, (H, W) bool."""
+
+    reference: Bool
+    output: Bool
+
+
+class TranslationRun:
+    """Subject, cohort and detector, with everything computed from them once.
+
+    Args:
+        subject: the translator under audit.
+        cohort: the data; its `test` partition is used.
+        detector: reads lesions in target-domain images; None where there is none.
+        engine: maps over batches.
+        seed: the run's seed.
+    """
+
+    def __init__(self, subject: Subject, cohort: Cohort, detector: Subject | None, engine: Engine, seed: int) -> None:
+        self.subject, self.cohort, self.detector, self.engine, self.seed = subject, cohort, detector, engine, seed
+        self.cases = subset(cohort.cases, "test")
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """Every test case, translated.
+
+        Raises:
+            NotFiniteError: some output holds NaN or infinity.
+            DatasetError: a file cannot be read.
+            ModelError: the model cannot be run on the images.
+        """
+        batches = self.engine.map(self._translate, self._batches(), label="Translating")
+        items = [item for batch in batches for item in batch]
+        broken = [item for item in items if not np.isfinite(item.output).all()]
+        if broken:
+            names = ", ".join(item.case.case_id for item in broken[:5])
+            raise NotFiniteError(
+                f"The model returned NaN or infinity in {len(broken)} of {len(items)} images.",
+                expected="finite numbers in every output",
+                found=f"first in {names}",
+                todo="Repair the model. Nothing is averaged over such images, so no measurement was made.",
+            )
+        return items
+
+    def _batches(self) -> list[list[Case]]:
+        return [list(self.cases[k : k + BATCH]) for k in range(0, len(self.cases), BATCH)]
+
+    def _translate(self, cases: list[Case]) -> list[Item]:
+        loaded = [self.cohort.load(case) for case in cases]
+        # Cases of one batch may differ in size; each size goes through the network by itself.
+        outputs: dict[int, Float] = {}
+        for shape in dict.fromkeys(images.image.shape for images in loaded):
+            same = [k for k, images in enumerate(loaded) if images.image.shape == shape]
+            batch = np.stack([loaded[k].image for k in same])
+            seed = rng.child_seed(self.seed, "forward", cases[same[0]].case_id)
+            translated = self.subject.translate(batch, seed)
+            outputs.update(zip(same, translated, strict=True))
+        return [_item(case, images, outputs[k]) for k, (case, images) in enumerate(zip(cases, loaded, strict=True))]
+
+    @cached_property
+    def paired(self) -> list[Item]:
+        """Cases with a reference image."""
+        return [item for item in self.items if item.reference is not None]
+
+    @cached_property
+    def readings(self) -> dict[str, Reading]:
+        """The detector's reading of reference and output, by case id; cases without a reference are left out.
+
+        Raises:
+            RuntimeError: there is no detector (audits ask first).
+        """
+        detector = self.detector
+        if detector is None:
+            raise RuntimeError("no detector")
+
+        def read(batch: list[Item]) -> list[Reading]:
+            out = []
+            for item in batch:
+                pair = [for_detector(image, detector) for image in (item.channels[1], item.channels[0])]
+                logits = detector.read(np.stack(pair))
+                if not np.isfinite(logits).all():
+                    raise NotFiniteError(
+                        "The detector returned NaN or infinity.",
+                        expected="finite lesion logits",
+                        found=f"in case {item.case.case_id}",
+                        where=detector.path,
+                        todo="Repair the detector, or give another with --detector.",
+                    )
+                out.append(Reading(logits[0] > 0, logits[1] > 0))
+            return out
+
+        batches = [self.paired[k : k + BATCH] for k in range(0, len(self.paired), BATCH)]
+        read_all = self.engine.map(read, batches, label="Reading lesions")
+        flat = [reading for batch in read_all for reading in batch]
+        return {item.case.case_id: reading for item, reading in zip(self.paired, flat, strict=True)}
+
+
+def _item(case: Case, images: CaseImages, output: Float) -> Item:
+    reference = None if images.target is None else _grey(images.target)
+    return Item(
+        case=case,
+        source=_grey(images.image),
+        output=_grey(output),
+        reference=reference,
+        channels=(output, images.target),
+        lesion=images.lesion_mask,
+        body=body_mask(_grey(images.image) if reference is None else reference),
+        spacing_mm=images.spacing_mm,
+    )
+
+
+def for_detector(image: Float | None, detector: Subject) -> Float:
+    """An image as the detector takes it: all channels, or their mean for one that reads grey."""
+    assert image is not None
+    return _grey(image)[None] if detector.card.channels_in == 1 else image
+
+
+def _grey(image: Float) -> Float:
+    """(C, H, W) to (H, W): lesions are read in the mean over channels."""
+    grey: Float = image[0] if image.shape[0] == 1 else image.mean(axis=0, dtype=np.float32)
+    return grey

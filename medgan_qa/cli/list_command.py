@@ -1,0 +1,47 @@
+"""`medgan-qa list`: what there is."""
+
+from __future__ import annotations
+
+import click
+
+from medgan_qa.cli.options import debug_option
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["audits", "suites", "models", "extractors"]))
+@debug_option
+def command(what: str) -> int:
+    """List audits, suites, models (shipped and trainable) or extractors."""
+    for name, text in _LISTS[what]():
+        click.echo(f"{name:<28} {text}")
+    return 0
+
+
+def _audits() -> list[tuple[str, str]]:
+    from medgan_qa.audits import AUDITS
+
+    return [(code, f"{audit.title}. {audit.question}") for code, audit in AUDITS.items()]
+
+
+def _suites() -> list[tuple[str, str]]:
+    from medgan_qa.suites import names, suite
+
+    return [(name, f"{suite(name).title}: {', '.join(a.code for a in suite(name).audits)}") for name in names()]
+
+
+def _models() -> list[tuple[str, str]]:
+    from medgan_qa.subjects.load import REFERENCE, shipped_models
+    from medgan_qa.subjects.recipes import trainable
+
+    shipped = [(REFERENCE + name, f"shipped, {path}") for name, path in shipped_models().items()]
+    return shipped + [(name, f"medgan-qa train {name}: {title}") for name, title in trainable().items()]
+
+
+def _extractors() -> list[tuple[str, str]]:
+    from medgan_qa.features.lpips_distance import TRUNK, trunk_file
+
+    found = trunk_file()
+    return [("lpips-alexnet", f"weights at {found}" if found else f"weights {TRUNK} not on this machine")]
+
+
+_LISTS = {"audits": _audits, "suites": _suites, "models": _models, "extractors": _extractors}

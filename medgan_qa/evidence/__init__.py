@@ -1,0 +1,1 @@
+"""Evidence: the run's folder and its exports."""

@@ -1,0 +1,322 @@
+"""Subject + Cohort + Suite + Criteria -> Record."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgan_qa import __version__, rng
+from medgan_qa.audits import AUDITS, Audit, Findings, TranslationRun
+from medgan_qa.audits.translation import for_detector
+from medgan_qa.cohorts.cohort import Cohort, subset
+from medgan_qa.criteria import Criteria, judge
+from medgan_qa.engines import Engine
+from medgan_qa.errors import ConfigurationError, DatasetError, MedganQAError, ModelError
+from medgan_qa.record import AuditResult, Criterion, Record, Verdict
+from medgan_qa.subjects.protocols import Subject
+from medgan_qa.suites import Suite
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-image", "weasyprint", "jinja2", "pydantic")
+
+
+@dataclass
+class RunResult:
+    """A Record, with the tables and arrays that stand beside it."""
+
+    record: Record
+    rows: list[dict[str, Any]]
+    """`cases.csv`: one row a case (or lesion of it) and audit."""
+    arrays: dict[str, dict[str, NDArray[Any]]]
+    """Contents of the exhibit files, by path in the run's folder."""
+    exception: Exception | None = None
+    """The first error that an audit broke with, for --debug."""
+
+
+def run_audit(
+    subject: Subject,
+    cohort: Cohort,
+    suite: Suite,
+    criteria: Criteria,
+    *,
+    detector: Subject | None,
+    engine: Engine,
+    seed: int = 0,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Run every audit of a suite and judge what it measured.
+
+    Args:
+        subject: the model under audit.
+        cohort: the data; its test partition is used.
+        suite: which audits.
+        criteria: what is judged.
+        detector: reads lesions, or None.
+        engine: maps over images.
+        seed: names every random stream of the run.
+        command: the command line, for the Record.
+
+    Raises:
+        DatasetError: no test partition, or a file that cannot be read.
+        ModelError: the model is for another task, or cannot be run on the first image.
+        ConfigurationError: a parameter that an audit does not have.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    parameters = {audit.code: _parameters(audit, criteria) for audit in suite.audits}
+    _require_task(subject, suite.task, suite.name)
+    if detector is not None:
+        _require_task(detector, "segmentation", "--detector")
+    _require_test_partition(cohort)
+    cohort.require_readable("test")
+    run = TranslationRun(subject, cohort, detector, engine, seed)
+    _dry_run(run)
+
+    found: list[tuple[Audit, Findings, float]] = []
+    broken: dict[str, Exception] = {}
+    for audit in suite.audits:
+        began = time.perf_counter()
+        findings = Findings()
+        try:
+            findings = audit.run(run, parameters[audit.code])
+        except (DatasetError, ModelError):
+            # The input is at fault, not the audit: nothing the run says would be about the model.
+            raise
+        except Exception as error:  # an audit that breaks must not take the others' results with it
+            broken[audit.code] = error
+        found.append((audit, findings, time.perf_counter() - began))
+
+    estimates = {e.measurement.id: e for _, findings, _ in found for e in findings.estimates}
+    judged = judge(criteria, estimates)
+    results = [
+        _result(audit, findings, seconds, _of(judged, audit.code), broken.get(audit.code), parameters[audit.code])
+        for audit, findings, seconds in found
+    ]
+    results += _absent(judged, {audit.code for audit in suite.audits})
+    verdict, reason = _overall(results)
+    record = Record(
+        verdict=verdict,
+        reason=reason,
+        suite=suite.name,
+        tool={"name": "medgan-qa", "version": __version__, "suite_title": suite.title},
+        run={
+            "id": f"{started:%Y%m%dT%H%M%SZ}-{rng.child_seed(seed, subject.sha256, cohort.digest()):016x}"[:25],
+            "started_utc": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+            "finished_utc": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "seconds": round(time.perf_counter() - clock, 2),
+            "seed": seed,
+            "device": subject.device,
+            "command": list(command),
+        },
+        subject={**subject.as_dict(), "detector": None if detector is None else detector.as_dict()},
+        data=cohort.describe(),
+        criteria_lock={
+            "locked": False,
+            "default": criteria.default,
+            "file": criteria.file,
+            "digest": criteria.digest(),
+            "alpha": criteria.alpha,
+            "multiplicity": criteria.multiplicity,
+            "protocol": criteria.protocol,
+        },
+        environment=environment(),
+        deviations=_deviations(run, criteria, broken),
+        limitations=_limitations(suite, cohort),
+        audits=results,
+    )
+    rows = [{"audit": audit.code, **row} for audit, findings, _ in found for row in findings.rows]
+    arrays = {path: content for _, findings, _ in found for path, content in findings.arrays.items()}
+    return RunResult(record, rows, arrays, next(iter(broken.values()), None))
+
+
+def environment() -> dict[str, Any]:
+    """What the run was computed with."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
+
+
+def _parameters(audit: Audit, criteria: Criteria) -> dict[str, Any]:
+    defaults = audit.parameters
+    given = criteria.parameters.get(audit.code, {})
+    unknown_codes = [code for code in criteria.parameters if code not in AUDITS]
+    for kind, unknown, expected in (
+        ("audit", unknown_codes, AUDITS),
+        (f"parameter of {audit.code}", [k for k in given if k not in defaults], defaults),
+    ):
+        if unknown:
+            raise ConfigurationError(
+                f"Unknown {kind} {unknown[0]!r} in [parameters].",
+                expected=f"one of {', '.join(expected)}",
+                found=unknown[0],
+                where=criteria.file,
+                todo=f"`medgan-qa explain {audit.code}` lists the parameters.",
+            )
+    return {**defaults, **given}
+
+
+def _require_task(subject: Subject, task: str, where: str) -> None:
+    if subject.card.task != task:
+        raise ModelError(
+            "The model is for another task.",
+            expected=f'task = "{task}" in its card',
+            found=f'task = "{subject.card.task}"',
+            where=f"{subject.path} (for {where})",
+            todo="Choose another model or suite, or correct the card.",
+        )
+
+
+def _require_test_partition(cohort: Cohort) -> None:
+    if not subset(cohort.cases, "test"):
+        held = sorted({case.partition for case in cohort.cases})
+        raise DatasetError(
+            "The dataset has no test partition.",
+            expected='at least one case with partition "test"',
+            found=f"partitions {', '.join(held) or 'none'}, {len(cohort.cases)} cases",
+            where=cohort.name,
+            todo="Mark the held-out cases as test in the table.",
+        )
+
+
+def _dry_run(run: TranslationRun) -> None:
+    """One image through the model and the detector, so that a wrong shape ends the run before it begins."""
+    images = run.cohort.load(run.cases[0])
+    run.subject.translate(images.image[None], 0)
+    if run.detector is not None:
+        target = images.target if images.target is not None else images.image
+        run.detector.read(for_detector(target, run.detector)[None])
+
+
+def _of(judged: list[Criterion], code: str) -> list[Criterion]:
+    return [c for c in judged if c.measurement.split(".")[0] == code]
+
+
+def _result(
+    audit: Audit,
+    findings: Findings,
+    seconds: float,
+    criteria: list[Criterion],
+    error: Exception | None,
+    parameters: dict[str, Any],
+) -> AuditResult:
+    if findings.missing or findings.not_applicable or error is not None:
+        criteria = [_unjudged(c, findings, error) for c in criteria]
+    verdict, reason = _audit_verdict(findings, criteria, error)
+    return AuditResult(
+        code=audit.code,
+        title=audit.title,
+        question=audit.question,
+        verdict=verdict,
+        reason=reason,
+        parameters=parameters,
+        seconds=round(seconds, 2),
+        measurements=[e.measurement for e in findings.estimates],
+        criteria=criteria,
+        exhibits=findings.exhibits,
+        notes=findings.notes,
+    )
+
+
+def _unjudged(criterion: Criterion, findings: Findings, error: Exception | None) -> Criterion:
+    if error is not None:
+        return criterion.model_copy(update={"verdict": Verdict.ERROR, "reason": f"The audit broke: {_text(error)}"})
+    if findings.not_applicable:
+        return criterion.model_copy(update={"verdict": Verdict.NOT_APPLICABLE, "reason": findings.not_applicable})
+    return criterion.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": findings.missing})
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, MedganQAError) else f"{type(error).__name__}: {error}"
+
+
+def _audit_verdict(findings: Findings, criteria: list[Criterion], error: Exception | None) -> tuple[Verdict, str]:
+    if error is not None:
+        return Verdict.ERROR, _text(error)
+    if findings.missing:
+        return Verdict.INCONCLUSIVE, findings.missing
+    if findings.not_applicable:
+        return Verdict.NOT_APPLICABLE, findings.not_applicable
+    if not criteria:
+        return Verdict.NOT_APPLICABLE, "Reported without a criterion, so there is nothing to judge."
+    worst = _worst([c.verdict for c in criteria])
+    return worst, " ".join(f"{c.id}: {c.reason}" for c in criteria if c.verdict is worst)
+
+
+def _worst(verdicts: Sequence[Verdict]) -> Verdict:
+    for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.NOT_APPLICABLE
+
+
+def _absent(judged: list[Criterion], codes: set[str]) -> list[AuditResult]:
+    """A place in the Record for criteria on audits that the suite does not run: inconclusive, not forgotten."""
+    absent = dict.fromkeys(c.measurement.split(".")[0] for c in judged if c.measurement.split(".")[0] not in codes)
+    return [
+        AuditResult(
+            code=code,
+            title=AUDITS[code].title if code in AUDITS else "No such audit",
+            question="Not asked: the audit is not part of this suite.",
+            verdict=Verdict.INCONCLUSIVE,
+            reason=f"A criterion asks for {code}, which this suite does not run.",
+            parameters={},
+            seconds=0.0,
+            measurements=[],
+            criteria=_of(judged, code),
+            exhibits=[],
+            notes=[],
+        )
+        for code in absent
+    ]
+
+
+def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
+    """The run's verdict: the worst of the criteria and of the audits that broke. Without any pass it is no pass."""
+    criteria = [c for r in results for c in r.criteria]
+    verdicts = [c.verdict for c in criteria] + [
+        r.verdict for r in results if r.verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE)
+    ]
+    worst = _worst(verdicts)
+    ids = ", ".join(c.id for c in criteria if c.verdict is worst)
+    codes = ", ".join(f"{r.code} {r.title.lower()}" for r in results if r.verdict is worst)
+    if worst is Verdict.PASS:
+        return worst, f"Every criterion passed ({ids})."
+    if worst is Verdict.FAIL:
+        return worst, f"The model failed {ids}: {codes}."
+    if worst is Verdict.ERROR:
+        return worst, f"No verdict: a check did not run ({codes})."
+    if worst is Verdict.INCONCLUSIVE:
+        return (
+            worst,
+            f"Inconclusive: {', '.join(t for t in (ids, codes) if t)}. Nothing was shown, in either direction.",
+        )
+    return Verdict.INCONCLUSIVE, "Inconclusive: no criterion applied, so nothing was judged."
+
+
+def _deviations(run: TranslationRun, criteria: Criteria, broken: dict[str, Exception]) -> list[str]:
+    found = ["The criteria were not locked before the run."]
+    found += [f"{d.id} has no rationale." for d in criteria.declared if not d.rationale]
+    found += [f"{code} did not run: {_text(error).splitlines()[0]}" for code, error in broken.items()]
+    if "items" in vars(run):
+        constant = sum(bool(np.ptp(item.output) == 0) for item in run.items)
+        if constant:
+            found.append(f"The model's output is a constant image in {constant} of {len(run.items)} cases.")
+        identical = len(run.items) > 1 and all(np.array_equal(i.output, run.items[0].output) for i in run.items[1:])
+        if identical:
+            found.append("The model's output is the same image for every input.")
+    return found
+
+
+def _limitations(suite: Suite, cohort: Cohort) -> list[str]:
+    phantom = ["The images are phantoms: no evidence of clinical performance."] if cohort.phantom else []
+    return [*phantom, *suite.limitations]

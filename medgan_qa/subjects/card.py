@@ -1,0 +1,130 @@
+"""Model cards: what a model says of itself, as TOML in its archive or beside it."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medgan_qa.errors import ModelError
+
+SCHEMA = "medgan-qa/card/1"
+EXTRA_FILE = "medgan_qa_card.toml"
+"""The card's name inside an archive."""
+TASKS = ("synthesis", "translation", "super-resolution", "discriminator", "segmentation")
+ROLES = ("viewed", "pipeline_input", "training_only", "not declared")
+
+EXAMPLE = """schema = "medgan-qa/card/1"
+name = "brain T2 to FLAIR"
+version = "1.0.0"
+task = "translation"
+channels_in = 1
+channels_out = 1
+range_in = [-1.0, 1.0]
+range_out = [-1.0, 1.0]"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card (DESIGN: "A model is one file and a card")."""
+
+    name: str
+    version: str
+    task: str
+    channels_in: int
+    channels_out: int
+    range_in: tuple[float, float]
+    range_out: tuple[float, float]
+    latent_dim: int | None = None
+    scale: int | None = None
+    output_role: str = "not declared"
+    training_data: str = "not declared"
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Everything else the card says, kept as it stands."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The card as JSON-able data."""
+        own = {k: v for k, v in vars(self).items() if k != "extra" and v is not None}
+        return {**own, "range_in": list(self.range_in), "range_out": list(self.range_out), **self.extra}
+
+
+def sidecar(model: Path) -> Path:
+    """Where the card of `model.pt` stands: `model.card.toml`."""
+    return model.with_name(f"{model.stem}.card.toml")
+
+
+def parse_card(text: str, where: str | Path) -> Card:
+    """Read a card.
+
+    Raises:
+        ModelError: no TOML, another schema, a missing or malformed key.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _problem("The model card is no TOML.", "a card such as\n" + EXAMPLE, str(error), where) from error
+    if content.get("schema") != SCHEMA:
+        raise _problem("The model card has another schema.", f'schema = "{SCHEMA}"', repr(content.get("schema")), where)
+    task = content.get("task")
+    if task not in TASKS:
+        raise _problem("The model card names no known task.", f"task = one of {', '.join(TASKS)}", repr(task), where)
+    missing = [k for k in _needed(task) if content.get(k) in (None, "")]
+    if missing:
+        raise _problem(
+            f"The model card lacks {', '.join(missing)}.", "a card such as\n" + EXAMPLE, _keys(content), where
+        )
+    for key in ("channels_in", "channels_out", "latent_dim", "scale"):
+        value = content.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _problem(f"{key} is no count.", "a whole number of at least 1", repr(value), where)
+    role = str(content.get("output_role", "not declared"))
+    if role not in ROLES:
+        raise _problem("output_role is unknown.", " or ".join(ROLES[:3]), repr(role), where)
+    if not _is_finite(content):
+        raise _problem("The model card holds a number that is none.", "finite numbers", "nan or inf", where)
+    known = ("schema", *(f for f in Card.__dataclass_fields__ if f != "extra"))
+    return Card(
+        name=str(content["name"]),
+        version=str(content["version"]),
+        task=task,
+        channels_in=content.get("channels_in", 1),
+        channels_out=content.get("channels_out", 1),
+        range_in=_range(content.get("range_in", [0.0, 1.0]), "range_in", where),
+        range_out=_range(content.get("range_out", [0.0, 1.0]), "range_out", where),
+        latent_dim=content.get("latent_dim"),
+        scale=content.get("scale"),
+        output_role=role,
+        training_data=str(content.get("training_data", "not declared")),
+        extra={k: v for k, v in content.items() if k not in known},
+    )
+
+
+def _needed(task: str) -> list[str]:
+    needed = ["name", "version"]
+    needed += ["latent_dim"] if task == "synthesis" else ["channels_in", "range_in"]
+    needed += ["scale"] if task == "super-resolution" else []
+    needed += ["channels_out", "range_out"] if task != "discriminator" else []
+    return needed
+
+
+def _range(value: Any, key: str, where: str | Path) -> tuple[float, float]:
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    if not numbers or not value[0] < value[1] or not math.isfinite(value[1] - value[0]):
+        raise _problem(f"{key} is no range.", f"{key} = [low, high], finite, with low < high", repr(value), where)
+    return float(value[0]), float(value[1])
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _keys(content: dict[str, Any]) -> str:
+    return "keys " + ", ".join(content) if content else "an empty card"
+
+
+def _problem(problem: str, expected: str, found: str, where: str | Path) -> ModelError:
+    return ModelError(problem, expected=expected, found=found, where=where, todo="Correct the card.")

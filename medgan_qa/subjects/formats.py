@@ -1,0 +1,234 @@
+"""The model file formats: which one a file is, by its content, and how its network is read."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from medgan_qa.errors import MissingDependencyError, ModelError
+from medgan_qa.subjects.card import EXTRA_FILE
+from medgan_qa.subjects.checkpoint import Checkpoint, from_plain, read_safetensors
+from medgan_qa.subjects.exported import nothing_unpickled_but_tensors, objection
+from medgan_qa.subjects.networks import Network, OneAtATime, OnnxNetwork, TorchNetwork
+
+EXPORT = "Export the model: torch.jit.trace(model.eval(), example).save('model.pt')."
+
+Loaded = tuple[Network, str, int | None]
+"""The network, the card in the file (empty if it holds none), and the number of parameters where the format tells."""
+Reader = Callable[[Path, str], Loaded]
+
+
+def reader_of(path: Path) -> tuple[str, Reader]:
+    """The name of a file's format and how to read it, by content: a `.pt` may be any of three things.
+
+    Raises:
+        ModelError: it is of no known format.
+        OSError: it cannot be opened.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return "reference checkpoint (safetensors)", _read_safetensors
+    if suffix == ".onnx":
+        return "ONNX", _read_onnx
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    found = f"a file that begins with {magic!r}"
+    if magic[:2] == b"PK":
+        members = _members(path)
+        if any("/code/" in name or name.endswith("constants.pkl") for name in members):
+            return "TorchScript", _read_torchscript
+        if suffix == ".pt2" or any(name.endswith("archive_format") for name in members):
+            return "exported program", _read_exported
+        if any(name.endswith("data.pkl") for name in members):
+            return "reference checkpoint (pt)", _read_plain
+        found = f"a zip archive of {len(members)} files without a model: {', '.join(members[:3])}"
+    if magic[:1] == b"\x80":
+        return "reference checkpoint (pt)", _read_plain
+    raise ModelError(
+        "The model file is of no known format.",
+        expected="TorchScript (.pt), exported program (.pt2), ONNX (.onnx) or a checkpoint (.pt, .safetensors)",
+        found=found,
+        where=path,
+        todo=f"{EXPORT} A truncated copy looks like this too.",
+    )
+
+
+def unreadable_card(where: Path | str, error: Exception) -> ModelError:
+    """The error for a card that is there but is no text."""
+    return ModelError(
+        "The model card cannot be read.",
+        expected="a TOML file in UTF-8",
+        found=str(error),
+        where=where,
+        todo="Write the card again.",
+    )
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, found: str) -> ModelError:
+    return ModelError(
+        "The model file is damaged or truncated.",
+        expected="a whole model file",
+        found=found.strip().splitlines()[0] if found.strip() else "a file that cannot be read to its end",
+        where=path,
+        todo="Export or copy the model again.",
+    )
+
+
+def _unsafe(path: Path, found: str) -> ModelError:
+    return ModelError(
+        "The model file could run code when it is read, and was refused.",
+        expected="a file that holds a network, tensors and plain values only",
+        found=found,
+        where=path,
+        todo=EXPORT,
+    )
+
+
+def _count(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _read_torchscript(path: Path, device: str) -> Loaded:
+    import torch
+
+    extra: dict[str, str | bytes] = {EXTRA_FILE: ""}
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is a file format that a subject may come in, whatever torch advises for new ones.
+            warnings.filterwarnings("ignore", r".torch\.jit\.load. is deprecated", FutureWarning)
+            module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+        module.eval()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+    return TorchNetwork(module, device), _text(extra[EXTRA_FILE], path), _count(module)
+
+
+def _text(card: str | bytes | None, path: Path) -> str:
+    try:
+        return card.decode() if isinstance(card, bytes) else card or ""
+    except UnicodeDecodeError as error:
+        raise unreadable_card(f"{path} ({EXTRA_FILE})", error) from error
+
+
+def _read_exported(path: Path, device: str) -> Loaded:
+    import torch
+
+    archive, extra = path.read_bytes(), {EXTRA_FILE: ""}
+    try:
+        objectionable = objection(archive)
+    except (zipfile.BadZipFile, ValueError, KeyError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    if objectionable is not None:
+        raise _unsafe(path, objectionable)
+    try:
+        with nothing_unpickled_but_tensors():
+            program = torch.export.load(io.BytesIO(archive), extra_files=extra)
+            module = program.module().to(device)
+    except Exception as error:  # torch.export raises many kinds, zipfile's among them
+        if "weights_only" in str(error):
+            raise _unsafe(path, _refused(str(error)) or "a pickle that needs more than tensors") from error
+        raise _damaged(path, str(error)) from error
+    network: Network = TorchNetwork(module, device)
+    if _example_batch(program) == 1:
+        network = OneAtATime(network)
+    return network, _text(extra[EXTRA_FILE], path), _count(module)
+
+
+def _example_batch(program: Any) -> int | None:
+    """The batch size that the program was fixed to when it was exported; None if it takes any."""
+    taken = program.graph_signature.user_inputs
+    batch = [n.meta["val"].shape[0] for n in program.graph.nodes if n.name in taken[:1] and n.meta["val"].ndim]
+    return batch[0] if batch and isinstance(batch[0], int) else None
+
+
+def _read_onnx(path: Path, device: str) -> Loaded:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX models need onnxruntime.",
+            expected="the onnx extra",
+            found=str(error),
+            where=path,
+            todo="pip install 'medgan-qa[onnx]'",
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _damaged(path, str(error)) from error
+    card = session.get_modelmeta().custom_metadata_map.get(EXTRA_FILE, "")
+    network: Network = OnnxNetwork(session)
+    # A free batch size is a name or None.
+    if [given.shape[:1] for given in session.get_inputs()] == [[1]]:
+        network = OneAtATime(network)
+    return network, card, None
+
+
+def _read_plain(path: Path, device: str) -> Loaded:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            # Said of pickles by other writers, which this goes on to read or refuse by itself.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # random bytes lead the unpickler into errors of any kind
+        refused = _refused(str(error))
+        if refused:
+            raise _unsafe(path, refused) from error
+        raise _damaged(path, str(error)) from error
+    return _build(from_plain(content, path), path, device)
+
+
+def _refused(text: str) -> str:
+    """What the unpickler refused to do, out of torch's long message; empty if it refused nothing."""
+    for line in text.splitlines():
+        # A global is a function or class that the pickle names; an operand, a step that plain values do not need.
+        if "GLOBAL" in line or "Unsupported" in line:
+            return line.strip().removeprefix("WeightsUnpickler error: ").split(". ")[0][:160]
+    return ""
+
+
+def _read_safetensors(path: Path, device: str) -> Loaded:
+    return _build(read_safetensors(path), path, device)
+
+
+def _build(checkpoint: Checkpoint, path: Path, device: str) -> Loaded:
+    known: dict[str, Any] = {}
+    for point in sorted(entry_points(group="medgan_qa.architectures"), key=lambda p: p.name):
+        known.update(point.load()())
+    if checkpoint.architecture not in known:
+        raise ModelError(
+            "The checkpoint names a network that is not installed.",
+            expected=f"one of {', '.join(known) or '(no architectures are installed)'}",
+            found=checkpoint.architecture,
+            where=path,
+            todo="Install the package that registers it (entry-point group medgan_qa.architectures). Or: " + EXPORT,
+        )
+    try:
+        module = known[checkpoint.architecture](**checkpoint.config)
+        module.load_state_dict(checkpoint.tensors)
+    except Exception as error:  # a network of another package may raise anything on a wrong configuration
+        raise ModelError(
+            "The checkpoint's tensors do not fit the network it names.",
+            expected=f"the tensors of {checkpoint.architecture} with {checkpoint.config}",
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            where=path,
+            todo="Write the checkpoint again with the configuration that it was trained with.",
+        ) from error
+    return TorchNetwork(module.eval().to(device), device), checkpoint.card, _count(module)

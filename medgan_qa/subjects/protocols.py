@@ -1,0 +1,122 @@
+"""The subjects of an audit: a network with its card, in the units that audits work in.
+
+Audits hold images in unit range (the cohort's value range mapped to [0, 1]). A subject maps them to what its network
+wants (`range_in`) and back (`range_out`); nothing is clipped, so an output beyond its declared range stays visible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgan_qa.errors import ModelError
+from medgan_qa.subjects.card import Card
+from medgan_qa.subjects.networks import Network
+
+Float = NDArray[np.float32]
+
+
+class Translator(Protocol):
+    """Image to image, same size."""
+
+    def translate(self, x: Float, seed: int = 0) -> Float:
+        """(N, C_in, H, W) to (N, C_out, H, W), unit range both."""
+
+
+class Detector(Protocol):
+    """Reads lesions in images of the target domain."""
+
+    def read(self, x: Float) -> Float:
+        """(N, C, H, W) in unit range to lesion logits (N, H, W)."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loaded model file."""
+
+    network: Network
+    card: Card
+    path: Path
+    format: str
+    sha256: str
+    device: str
+    parameters: int | None = None
+    """How many trainable numbers, where the format tells."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the Record says of the model."""
+        return {
+            "name": self.card.name,
+            "version": self.card.version,
+            "task": self.card.task,
+            "file": self.path.name,
+            "format": self.format,
+            "sha256": self.sha256,
+            "parameters": self.parameters,
+            "card": self.card.as_dict(),
+        }
+
+    def translate(self, x: Float, seed: int = 0) -> Float:
+        """Translate a batch (see `Translator`).
+
+        Raises:
+            ModelError: wrong number of channels, or an output of another shape than the card declares.
+        """
+        self._require_channels(x)
+        y = self._forward(x, seed)
+        expected = (x.shape[0], self.card.channels_out, *x.shape[2:])
+        self._require_shape(y, expected, "a translation keeps the image size and has channels_out channels")
+        return _from(y, self.card.range_out)
+
+    def read(self, x: Float) -> Float:
+        """Read a batch (see `Detector`); logits are taken as they come.
+
+        Raises:
+            ModelError: wrong number of channels or an output of another shape.
+        """
+        self._require_channels(x)
+        y = self._forward(x, 0)
+        self._require_shape(y, (x.shape[0], 1, *x.shape[2:]), "a detector returns one lesion logit a pixel")
+        return y[:, 0]
+
+    def _forward(self, x: Float, seed: int) -> Float:
+        try:
+            return self.network(_to(x, self.card.range_in), seed)
+        except ModelError as error:
+            # A network does not know the file that it was read from.
+            error.where = error.where or str(self.path)
+            raise
+
+    def _require_channels(self, x: Float) -> None:
+        if x.shape[1] != self.card.channels_in:
+            raise ModelError(
+                "The images have another number of channels than the model takes.",
+                expected=f"{self.card.channels_in} (channels_in of the card)",
+                found=f"{x.shape[1]} in the dataset",
+                where=self.path,
+                todo="Correct the card, or use a dataset with that many channels.",
+            )
+
+    def _require_shape(self, y: Float, expected: tuple[int, ...], why: str) -> None:
+        if tuple(y.shape) != expected:
+            raise ModelError(
+                "The model returned an output of another shape.",
+                expected=f"{expected}: {why}",
+                found=str(tuple(y.shape)),
+                where=self.path,
+                todo="Check channels_out of the card and the size of the network's output.",
+            )
+
+
+def _to(unit: Float, wanted: tuple[float, float]) -> Float:
+    low, high = wanted
+    return (unit * np.float32(high - low) + np.float32(low)).astype(np.float32)
+
+
+def _from(y: Float, given: tuple[float, float]) -> Float:
+    low, high = given
+    return ((y - np.float32(low)) / np.float32(high - low)).astype(np.float32)

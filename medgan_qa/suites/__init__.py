@@ -1,0 +1,61 @@
+"""Suites: which audits answer for which use, and the default criteria. One TOML a suite."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from medgan_qa.audits import AUDITS, Audit
+from medgan_qa.criteria import Criteria, parse_criteria
+from medgan_qa.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite as its TOML declares it."""
+
+    name: str
+    title: str
+    task: str
+    """The task a model's card must name."""
+    phantom: str
+    """The embedded cohort that it runs on without --data."""
+    detector: str | None
+    """The shipped detector that reads where the user gives none."""
+    audits: tuple[Audit, ...]
+    criteria: Criteria
+    limitations: tuple[str, ...]
+
+
+def names() -> list[str]:
+    """The suites that there are."""
+    return sorted(f.name.removesuffix(".toml") for f in files("medgan_qa.suites").iterdir() if f.name.endswith(".toml"))
+
+
+def suite(name: str) -> Suite:
+    """Read a suite.
+
+    Raises:
+        ConfigurationError: there is no suite of that name.
+    """
+    if name not in names():
+        raise ConfigurationError(
+            "There is no such suite.",
+            expected=f"one of {', '.join(names())}",
+            found=name,
+            where="--suite",
+            todo="`medgan-qa list suites` shows what there is.",
+        )
+    content: dict[str, Any] = tomllib.loads((files("medgan_qa.suites") / f"{name}.toml").read_text(encoding="utf-8"))
+    return Suite(
+        name=name,
+        title=content["title"],
+        task=content["task"],
+        phantom=content["phantom"],
+        detector=content.get("detector"),
+        audits=tuple(AUDITS[code] for code in content["audits"]),
+        criteria=parse_criteria(content["criteria"], f"default criteria of suite {name}", default=True),
+        limitations=tuple(content["limitations"]),
+    )
