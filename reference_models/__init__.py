@@ -33,7 +33,7 @@ def weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def recipes() -> dict[str, Any]:
+def trainers() -> dict[str, Any]:
     """What `medgan-qa train` needs: the trainable names with their titles, and the two functions."""
     from reference_models.recipes import names, recipe
     from reference_models.training import train

@@ -391,8 +391,8 @@ def test_either_limit_goes_with_both_and_value(judged_on: str, limit: dict[str, 
     assert all(isinstance(v, float) for v in entry.limit.values())
 
 
-def put(text: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(text) and None
+def put(text: bytes) -> Callable[[Path], Any]:
+    return lambda path: path.write_bytes(text)
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_refuses_a_file_that_cannot_be_read(tmp_path: Path, prepare: Callable[[P
         *((changed(alpha=alpha), "alpha is no usable") for alpha in (0.0, 0.5, 1, "0.05", float("nan"), True)),
         (changed(multiplicity="bonferroni"), "multiplicity is unknown"),
         (changed(multiplicity=["holm"]), "multiplicity is unknown"),
-        *((changed(criterion=entries), "declares no criterion") for entries in ([], {}, 5, "x")),
+        *((changed(criterion=wrong), "declares no criterion") for wrong in (None, [], {}, 5, "x")),
         (changed(criterion=["x"]), "A table was expected"),
         (changed(criterion=[ENTRY, ENTRY]), "Two criteria have one id"),
         *((with_entry(**{key: None}), f"lacks '{key}'") for key in ("id", "measurement", "limit", "judged_on")),

@@ -33,7 +33,7 @@ def test_each_class_ends_in_its_exit_code(name: str, code: int) -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    assert DRAWN == {c.__name__: str(c.exit_code) for c in CLASSES if c.__bases__ == (MedganQAError,)}
+    assert {c.__name__: str(c.exit_code) for c in CLASSES if c.__bases__ == (MedganQAError,)} == DRAWN
     text = str(errors.__doc__)
     assert all(re.search(rf"\b{c.__name__}\b", text) for c in CLASSES)
     inputs = [c.__name__ for c in CLASSES if c.__bases__ == (errors.InputError,)]

@@ -172,7 +172,7 @@ def test_a_missing_value_needs_a_reason(reason: str | None) -> None:
         lambda: a_measurement(n=-1),
         lambda: a_measurement(better="bigger"),
         lambda: Interval(low=0.0, high=1.0, level=1.0, method="", sided=1),
-        lambda: Interval(low=0.0, high=1.0, level=0.95, method="", sided=3),
+        lambda: Interval(low=0.0, high=1.0, level=0.95, method="", sided=3),  # type: ignore[arg-type]
         lambda: a_criterion(limit={"maximum": 1.0}),
         lambda: a_criterion(verdict="passed"),
         lambda: an_exhibit(kind="html"),
@@ -188,9 +188,9 @@ def test_refuses_what_the_schema_does_not_know(make: Any) -> None:
 def test_nothing_in_a_record_changes_afterwards() -> None:
     record = a_record()
     with pytest.raises(ValidationError):
-        record.verdict = Verdict.FAIL  # type: ignore[misc]
+        record.verdict = Verdict.FAIL
     with pytest.raises(ValidationError):
-        record.audits[0].criteria[0].verdict = Verdict.FAIL  # type: ignore[misc]
+        record.audits[0].criteria[0].verdict = Verdict.FAIL
 
 
 # The published schema

@@ -28,7 +28,7 @@ class Contrast(NamedTuple):
 
 CONTRASTS: dict[str, Contrast] = {
     "T1": Contrast(0.74, 0.54, 0.16, 0.10, 0.88, oedema=0.45, core=0.32, bias=0.10, noise=0.020),
-    "T2": Contrast(0.34, 0.46, 0.95, 0.07, 0.55, oedema=0.66, core=0.74, bias=0.10, noise=0.020),
+    "T2": Contrast(0.34, 0.46, 0.96, 0.07, 0.55, oedema=0.76, core=0.86, bias=0.10, noise=0.020),
     "FLAIR": Contrast(0.36, 0.46, 0.08, 0.07, 0.52, oedema=0.76, core=0.86, bias=0.10, noise=0.020),
     "CT": Contrast(0.40, 0.44, 0.29, 1.00, 0.06, oedema=0.33, core=0.30, bias=0.00, noise=0.012),
 }

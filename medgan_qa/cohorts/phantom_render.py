@@ -148,6 +148,7 @@ def anatomy(spec: SliceSpec, size: int) -> Anatomy:
         * tissue[..., 2]
         * (tissue[..., 1] / (tissue[..., :2].sum(-1) + 1e-3))
     )
+    lost = np.minimum(lost, tissue[..., 1])
     tissue[..., 1] -= lost
     tissue[..., 2] += lost
     zero = np.zeros((size, size), np.float32)
@@ -166,7 +167,10 @@ def _texture(g: np.random.Generator, size: int) -> Float:
     """Smooth unit-variance noise with features of about 5 mm, by spline interpolation of white noise."""
     points = int(FIELD_OF_VIEW_MM / 4.5)
     basis = _spline(size, points)
-    field = basis @ g.standard_normal((points, points), dtype=np.float32) @ basis.T
+    white = g.standard_normal((points, points), dtype=np.float32)
+    # In blocks small enough for one thread: waking a second one costs more than these products take.
+    blocks = [basis[k : k + 64] for k in range(0, size, 64)]
+    field = np.block([[rows @ white @ columns.T for columns in blocks] for rows in blocks])
     # The spline weights leave white noise a standard deviation of 0.48.
     unit: Float = (field / np.float32(0.48)).astype(np.float32)
     return unit

@@ -171,7 +171,9 @@ def _slice_level(g: np.random.Generator, lesion: LesionSpec | None, plan: Lesion
     low, high = (2.0, centre - clear), (centre + clear, 40.0)
     room = [max(0.0, b - a) for a, b in (low, high)]
     if sum(room) == 0.0:
-        return -4.0 if centre > 21.0 else 46.0
+        # Beyond the slab, whose end then stands in; far enough for any head's height.
+        beyond = 1.15 * reach + 3.0
+        return float(min(-4.0, centre - beyond) if centre > 21.0 else max(46.0, centre + beyond))
     a, b = low if g.random() < room[0] / sum(room) else high
     return float(g.uniform(a, b))
 

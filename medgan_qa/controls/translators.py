@@ -1,6 +1,6 @@
 """Translators with a planted defect, and a detector that reads bright lesions.
 
-A planted translator knows its cohort: it recognises a source image, takes the real reference of the same case and puts a
+A planted translator knows its cohort: it recognises a source image, takes the real reference of the case and puts a
 defect of known size into it. What an audit should find is therefore known exactly. Nothing is trained.
 """
 
@@ -210,12 +210,13 @@ def planted_translator(cohort: Cohort, defect: Defect, seed: int = 0) -> Subject
 
 
 class ThresholdDetector:
-    """Marks smoothed intensities above a level: enough to read the bright lesions of FLAIR phantoms, and blind elsewhere."""
+    """Marks smoothed intensities above a level: reads the bright lesions of FLAIR phantoms, and is blind elsewhere."""
 
     def __init__(self, level: float = 0.56) -> None:
         self.level = level
 
     def __call__(self, x: Float, seed: int) -> Float:
+        """Logits (N, 1, H, W) of images in unit range."""
         smooth = ndimage.uniform_filter(x, (0, 0, 3, 3), mode="nearest")
         return ((smooth - np.float32(self.level)) * 50).astype(np.float32)
 

@@ -14,6 +14,7 @@ SCHEMA = "medgan-qa/card/1"
 EXTRA_FILE = "medgan_qa_card.toml"
 """The card's name inside an archive."""
 TASKS = ("synthesis", "translation", "super-resolution", "discriminator", "segmentation")
+LARGEST = 1e30  # images are float32, whose numbers end at 3e38
 ROLES = ("viewed", "pipeline_input", "training_only", "not declared")
 
 EXAMPLE = """schema = "medgan-qa/card/1"
@@ -82,6 +83,7 @@ def parse_card(text: str, where: str | Path) -> Card:
     role = str(content.get("output_role", "not declared"))
     if role not in ROLES:
         raise _problem("output_role is unknown.", " or ".join(ROLES[:3]), repr(role), where)
+    ranges = {key: _range(content.get(key, [0.0, 1.0]), key, where) for key in ("range_in", "range_out")}
     if not _is_finite(content):
         raise _problem("The model card holds a number that is none.", "finite numbers", "nan or inf", where)
     known = ("schema", *(f for f in Card.__dataclass_fields__ if f != "extra"))
@@ -91,8 +93,8 @@ def parse_card(text: str, where: str | Path) -> Card:
         task=task,
         channels_in=content.get("channels_in", 1),
         channels_out=content.get("channels_out", 1),
-        range_in=_range(content.get("range_in", [0.0, 1.0]), "range_in", where),
-        range_out=_range(content.get("range_out", [0.0, 1.0]), "range_out", where),
+        range_in=ranges["range_in"],
+        range_out=ranges["range_out"],
         latent_dim=content.get("latent_dim"),
         scale=content.get("scale"),
         output_role=role,
@@ -111,7 +113,7 @@ def _needed(task: str) -> list[str]:
 
 def _range(value: Any, key: str, where: str | Path) -> tuple[float, float]:
     numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-    if not numbers or not value[0] < value[1] or not math.isfinite(value[1] - value[0]):
+    if not numbers or not value[0] < value[1] or max(abs(v) for v in value) > LARGEST:
         raise _problem(f"{key} is no range.", f"{key} = [low, high], finite, with low < high", repr(value), where)
     return float(value[0]), float(value[1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +19,7 @@ from medgan_qa.subjects.networks import Network, OneAtATime, OnnxNetwork, TorchN
 
 EXPORT = "Export the model: torch.jit.trace(model.eval(), example).save('model.pt')."
 
-Loaded = tuple[Network, str, int | None]
+Loaded = tuple[Network, str | bytes, int | None]
 """The network, the card in the file (empty if it holds none), and the number of parameters where the format tells."""
 Reader = Callable[[Path, str], Loaded]
 
@@ -55,17 +56,6 @@ def reader_of(path: Path) -> tuple[str, Reader]:
         found=found,
         where=path,
         todo=f"{EXPORT} A truncated copy looks like this too.",
-    )
-
-
-def unreadable_card(where: Path | str, error: Exception) -> ModelError:
-    """The error for a card that is there but is no text."""
-    return ModelError(
-        "The model card cannot be read.",
-        expected="a TOML file in UTF-8",
-        found=str(error),
-        where=where,
-        todo="Write the card again.",
     )
 
 
@@ -108,19 +98,12 @@ def _read_torchscript(path: Path, device: str) -> Loaded:
     try:
         with warnings.catch_warnings():
             # TorchScript is a file format that a subject may come in, whatever torch advises for new ones.
-            warnings.filterwarnings("ignore", r".torch\.jit\.load. is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", r".torch\.jit\.load. is (deprecated|not supported)", FutureWarning)
             module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
         module.eval()
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # a flipped byte lets the reader end in errors of many kinds
         raise _damaged(path, str(error)) from error
-    return TorchNetwork(module, device), _text(extra[EXTRA_FILE], path), _count(module)
-
-
-def _text(card: str | bytes | None, path: Path) -> str:
-    try:
-        return card.decode() if isinstance(card, bytes) else card or ""
-    except UnicodeDecodeError as error:
-        raise unreadable_card(f"{path} ({EXTRA_FILE})", error) from error
+    return TorchNetwork(module, device), extra[EXTRA_FILE] or "", _count(module)
 
 
 def _read_exported(path: Path, device: str) -> Loaded:
@@ -129,7 +112,7 @@ def _read_exported(path: Path, device: str) -> Loaded:
     archive, extra = path.read_bytes(), {EXTRA_FILE: ""}
     try:
         objectionable = objection(archive)
-    except (zipfile.BadZipFile, ValueError, KeyError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError) as error:
         raise _damaged(path, str(error)) from error
     if objectionable is not None:
         raise _unsafe(path, objectionable)
@@ -144,7 +127,7 @@ def _read_exported(path: Path, device: str) -> Loaded:
     network: Network = TorchNetwork(module, device)
     if _example_batch(program) == 1:
         network = OneAtATime(network)
-    return network, _text(extra[EXTRA_FILE], path), _count(module)
+    return network, extra[EXTRA_FILE] or "", _count(module)
 
 
 def _example_batch(program: Any) -> int | None:
@@ -169,9 +152,9 @@ def _read_onnx(path: Path, device: str) -> Loaded:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        card = session.get_modelmeta().custom_metadata_map.get(EXTRA_FILE, "")
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _damaged(path, str(error)) from error
-    card = session.get_modelmeta().custom_metadata_map.get(EXTRA_FILE, "")
     network: Network = OnnxNetwork(session)
     # A free batch size is a name or None.
     if [given.shape[:1] for given in session.get_inputs()] == [[1]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medgan_qa.errors import ConfigurationError, ModelError
 from medgan_qa.subjects.card import EXAMPLE, EXTRA_FILE, Card, parse_card, sidecar
-from medgan_qa.subjects.formats import reader_of, unreadable_card
+from medgan_qa.subjects.formats import reader_of
 from medgan_qa.subjects.protocols import Subject
 
 REFERENCE = "reference:"
@@ -143,21 +143,26 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _card(path: Path, inner: str) -> Card:
+def _card(path: Path, inner: str | bytes) -> Card:
     beside = sidecar(path)
-    if beside.exists():
-        # A card beside the file is the one a person wrote last; it wins over the archive's.
-        try:
-            text = beside.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise unreadable_card(beside, error) from error
-        return parse_card(text, beside)
-    if inner:
-        return parse_card(inner, f"{path} ({EXTRA_FILE})")
-    raise ModelError(
-        "The model has no card.",
-        expected=f"{beside.name} beside the file, or {EXTRA_FILE} inside it, such as\n{EXAMPLE}",
-        found="neither",
-        where=path,
-        todo=f"Write {beside}.",
-    )
+    if not beside.exists() and not inner:
+        raise ModelError(
+            "The model has no card.",
+            expected=f"{beside.name} beside the file, or {EXTRA_FILE} inside it, such as\n{EXAMPLE}",
+            found="neither",
+            where=path,
+            todo=f"Write {beside}.",
+        )
+    # A card beside the file is the one a person wrote last; it wins over the archive's.
+    where = str(beside) if beside.exists() else f"{path} ({EXTRA_FILE})"
+    try:
+        text = beside.read_bytes() if beside.exists() else inner
+        return parse_card(text if isinstance(text, str) else text.decode(), where)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            "The model card cannot be read.",
+            expected="a TOML file in UTF-8",
+            found=str(error),
+            where=where,
+            todo="Write the card again.",
+        ) from error

@@ -32,9 +32,8 @@ def test_names() -> None:
     assert all(": " in title for title in names().values())
 
 
-@pytest.mark.xfail(reason="once imported, the subpackage `recipes` takes the place of the function of that name")
 def test_registered_functions_stay_callable() -> None:
-    assert all(callable(getattr(reference_models, name)) for name in ("architectures", "recipes", "weights"))
+    assert all(callable(getattr(reference_models, name)) for name in ("architectures", "trainers", "weights"))
 
 
 @pytest.mark.parametrize("size", ["cpu", "gpu"])
