@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,9 +33,11 @@ class RunResult:
 
     record: Record
     rows: list[dict[str, Any]]
-    """`cases.csv`: one row a case (or lesion of it) and audit."""
+    """`cases.csv`: one row a case and audit."""
     arrays: dict[str, dict[str, NDArray[Any]]]
     """Contents of the exhibit files, by path in the run's folder."""
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Finer tables, by path in the run's folder."""
     exception: Exception | None = None
     """The first error that an audit broke with, for --debug."""
 
@@ -132,7 +134,8 @@ def run_audit(
     )
     rows = [{"audit": audit.code, **row} for audit, findings, _ in found for row in findings.rows]
     arrays = {path: content for _, findings, _ in found for path, content in findings.arrays.items()}
-    return RunResult(record, rows, arrays, next(iter(broken.values()), None))
+    tables = {path: table for _, findings, _ in found for path, table in findings.tables.items()}
+    return RunResult(record, rows, arrays, tables, next(iter(broken.values()), None))
 
 
 def environment() -> dict[str, Any]:

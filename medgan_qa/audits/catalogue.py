@@ -26,7 +26,9 @@ class Findings:
 
     estimates: list[Estimate] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    """One row a case, with `case_id` and `patient_id` first."""
+    """One row a case, with `case_id` and `patient_id` first; cases that were not judged say why."""
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    """Finer tables, e.g. one row a lesion, by path in the run's folder."""
     exhibits: list[Exhibit] = field(default_factory=list)
     arrays: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     """Contents of the files that exhibits name."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from medgan_qa.audits.catalogue import Findings
-from medgan_qa.audits.lesions import FLAT, INVERTED, WEAK, Lesion, lesions_of
+from medgan_qa.audits.catalogue import Findings, Row
+from medgan_qa.audits.lesions import FLAT, INVERTED, WEAK, Lesion, by_case, lesions_of, not_judged
 from medgan_qa.audits.numbers import by_stratum, count, forest_rows, identifier, median, rate
-from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics import MatchingRule
 from medgan_qa.record import Exhibit
@@ -64,7 +64,9 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
         _share(lesions, "weak_rate", "Lesions with a tenth to half of their contrast", lambda r: FLAT <= r < WEAK),
     ]
     findings.estimates = [overall, *shares, *strata, undivided]
-    findings.rows = [_row(lesion) for lesion in every]
+    groups = by_case(every)
+    findings.rows = [_case_row(item, groups.get(item.case.case_id, [])) for item in run.items]
+    findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in every]
     findings.exhibits = [
         _scatter(lesions),
         Exhibit(
@@ -107,7 +109,15 @@ def _share(lesions: list[Lesion], name: str, label: str, test: object) -> Estima
     )
 
 
-def _row(lesion: Lesion) -> dict[str, object]:
+def _case_row(item: Item, lesions: list[Lesion]) -> Row:
+    recoveries = [lesion.recovery for lesion in lesions if lesion.recovery is not None]
+    if not recoveries:
+        return {**item.row, "lesions": len(lesions), "status": "not divisible" if lesions else not_judged(item)}
+    worst = min(recoveries)
+    return {**item.row, "lesions": len(lesions), "lowest_recovery": round(worst, 4), "status": _group(worst)}
+
+
+def _row(lesion: Lesion) -> Row:
     def short(value: float | None) -> float | None:
         return None if value is None else round(value, 4)
 
@@ -146,8 +156,7 @@ def _scatter(lesions: list[Lesion]) -> Exhibit:
         id=f"{CODE}-scatter",
         kind="scatter",
         title="Contrast recovery of every lesion",
-        caption="One mark a lesion. At 1 a lesion is perfect, at 0 it is removed, below 0 it is "
-        "inverted.",
+        caption="One mark a lesion. At 1 a lesion is perfect, at 0 it is removed, below 0 it is inverted.",
         data={
             "x_label": "Diameter in the slice (mm)",
             "y_label": "Contrast recovery",

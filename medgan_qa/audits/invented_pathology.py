@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from medgan_qa.audits.catalogue import Findings
+from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, panels, random_picks
 from medgan_qa.audits.lesions import false_alarms, lesions_of
@@ -108,7 +108,8 @@ def invented_pathology(
         better="lower",
     )
     findings.estimates = [overall, *strata, other, *qualified.estimates]
-    findings.rows = [_row(c) for c in charges]
+    judged = {c.item.case.case_id: c for c in [*charges, *beside]}
+    findings.rows = [_row(item, judged.get(item.case.case_id)) for item in run.items]
     cases = sum(bool(c.invented) for c in charges)
     findings.notes = [
         f"Of {len(charges)} lesion-free cases, {cases} hold an invented lesion. The detector marks "
@@ -154,13 +155,17 @@ def _largest(charge: Charge) -> float:
     return max((equivalent_diameter(m, charge.item.spacing_mm) for m in charge.invented), default=0.0)
 
 
-def _row(charge: Charge) -> dict[str, Any]:
+def _row(item: Item, charge: Charge | None) -> Row:
+    if charge is None:
+        return {**item.row, "status": "no reference" if item.reference is None else item.annotation}
+    finding = "invented" if charge.invented else "clean"
     return {
-        **charge.item.row,
+        **item.row,
+        "annotation": item.annotation,
         "marks_in_reference": len(charge.real),
         "invented": len(charge.invented),
         "largest_invented_mm": round(_largest(charge), 2),
-        "status": "invented" if charge.invented else "clean",
+        "status": finding if item.annotation == "lesion-free" else f"{finding}, beside lesions",
     }
 
 

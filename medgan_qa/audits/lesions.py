@@ -22,6 +22,7 @@ from medgan_qa.metrics import (
 )
 
 Status = Literal["kept", "weakened", "lost", "inverted", "not read in reference"]
+STATUSES: tuple[Status, ...] = ("kept", "weakened", "lost", "inverted", "not read in reference")
 REMOVED: tuple[Status, ...] = ("lost", "inverted")
 
 FLAT = 0.1
@@ -143,6 +144,27 @@ def _lesion(
         found_reference=None if reading is None else found(mask, reading.reference, rule, item.spacing_mm),
         found_output=None if reading is None else found(mask, reading.output, rule, item.spacing_mm),
     )
+
+
+def worst_status(lesions: Sequence[Lesion]) -> Status:
+    """The status that a case is listed under: that of its worst lesion."""
+    order: tuple[Status, ...] = ("inverted", "lost", "weakened", "not read in reference", "kept")
+    return min((lesion.status for lesion in lesions), key=order.index)
+
+
+def by_case(lesions: Sequence[Lesion]) -> dict[str, list[Lesion]]:
+    """Lesions by case id."""
+    groups: dict[str, list[Lesion]] = {}
+    for lesion in lesions:
+        groups.setdefault(lesion.item.case.case_id, []).append(lesion)
+    return groups
+
+
+def not_judged(item: Item) -> str:
+    """Why a case has no lesion to follow."""
+    if item.lesion is None or not item.lesion.any():
+        return item.annotation
+    return "no reference" if item.reference is None else "lesion too small"
 
 
 def false_alarms(item: Item, marked: NDArray[np.bool_], known: Any, rule: MatchingRule, min_pixels: int) -> list[Any]:

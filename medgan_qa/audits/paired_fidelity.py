@@ -57,7 +57,8 @@ def paired_fidelity(run: TranslationRun, *, worst: int = 3, random: int = 3) -> 
     lpips = find_lpips(run.subject.device)
     measured = run.engine.map(lambda item: _measure(item, lpips), run.paired, label="Comparing images")
     rows = [{**item.row, **values} for item, values in zip(run.paired, measured, strict=True)]
-    findings.rows = rows
+    measured_rows = {row["case_id"]: row for row in rows}
+    findings.rows = [measured_rows.get(i.case.case_id, {**i.row, "status": "no reference"}) for i in run.items]
     findings.estimates = [_mean(run, rows, *spec) for spec in (*BODY, *LESION)]
     if isinstance(lpips, str):
         findings.notes.append(f"LPIPS was not computed: {lpips}")
@@ -69,9 +70,8 @@ def paired_fidelity(run: TranslationRun, *, worst: int = 3, random: int = 3) -> 
     order = sorted(range(len(rows)), key=lambda k: (-rows[k]["mae_body"], rows[k]["case_id"]))
     picks = [_pick(run.paired[k], rows[k], "worst") for k in order[:worst]]
     taken = {pick.item.case.case_id for pick in picks}
-    by_case = {row["case_id"]: row for row in rows}
     rest = random_picks(run, CODE, run.paired, random, taken)
-    picks += [_pick(item, by_case[item.case.case_id], "random") for item in rest]
+    picks += [_pick(item, measured_rows[item.case.case_id], "random") for item in rest]
     panels(
         findings,
         run,

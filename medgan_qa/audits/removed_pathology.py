@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from medgan_qa.audits.catalogue import Findings
+from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, panels, random_picks
-from medgan_qa.audits.lesions import REMOVED, Lesion, lesions_of
+from medgan_qa.audits.lesions import REMOVED, STATUSES, Lesion, by_case, lesions_of, not_judged, worst_status
 from medgan_qa.audits.numbers import Noise, by_stratum, count, forest_rows, identifier, rate
-from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics import MatchingRule
 from medgan_qa.record import Exhibit
@@ -103,7 +103,9 @@ def removed_pathology(
         better="none",
     )
     findings.estimates = [overall, weakened, *strata, unread, *qualified.estimates]
-    findings.rows = [_row(lesion) for lesion in lesions]
+    groups = by_case(lesions)
+    findings.rows = [_case_row(item, groups.get(item.case.case_id, [])) for item in run.items]
+    findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in lesions]
     findings.notes = [rule.describe(), _statuses(statuses)]
     if qualified.objection:
         findings.notes.append(qualified.objection)
@@ -133,7 +135,15 @@ def _site(lesions: list[Lesion]) -> Any:
     return lambda lesion: f"site {lesion.item.case.site}" if several and lesion.item.case.site else None
 
 
-def _row(lesion: Lesion) -> dict[str, Any]:
+def _case_row(item: Item, lesions: list[Lesion]) -> Row:
+    if not lesions:
+        return {**item.row, "lesions": 0, "status": not_judged(item)}
+    statuses = Counter(lesion.status for lesion in lesions)
+    counts = {s.replace(" ", "_"): statuses[s] for s in STATUSES}
+    return {**item.row, "lesions": len(lesions), **counts, "status": worst_status(lesions)}
+
+
+def _row(lesion: Lesion) -> Row:
     return {
         **lesion.item.row,
         "lesion": lesion.number,
@@ -146,8 +156,7 @@ def _row(lesion: Lesion) -> dict[str, Any]:
 
 
 def _statuses(statuses: Counter[Any]) -> str:
-    order = ("kept", "weakened", "lost", "inverted", "not read in reference")
-    return f"Of {sum(statuses.values())} annotated lesions: " + ", ".join(f"{statuses[s]} {s}" for s in order) + "."
+    return f"Of {sum(statuses.values())} annotated lesions: " + ", ".join(f"{statuses[s]} {s}" for s in STATUSES) + "."
 
 
 def _forest(estimates: list[Estimate]) -> Exhibit:
@@ -172,9 +181,8 @@ def _show(findings: Findings, run: TranslationRun, lesions: list[Lesion], worst:
     picks = [Pick(x.item, _label(x), "worst") for x in sorted(first.values(), key=badness)[:worst]]
     taken = {pick.item.case.case_id for pick in picks}
     rest = random_picks(run, CODE, [x.item for x in first.values()], random, taken)
-    by_case = {x.item.case.case_id: x for x in first.values()}
     rest = sorted(rest, key=lambda item: item.case.case_id)
-    picks += [Pick(item, _label(by_case[item.case.case_id]), "random") for item in rest]
+    picks += [Pick(item, _label(first[item.case.case_id]), "random") for item in rest]
     panels(
         findings,
         run,

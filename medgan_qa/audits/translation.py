@@ -47,6 +47,13 @@ class Item:
     spacing_mm: tuple[float, float]
 
     @property
+    def annotation(self) -> str:
+        """What is known about lesions in the case: `lesions`, `lesion-free` or `not annotated`."""
+        if self.lesion is None:
+            return "not annotated"
+        return "lesions" if self.lesion.any() else "lesion-free"
+
+    @property
     def row(self) -> dict[str, Any]:
         """The columns that every row of a case begins with."""
         head = {"case_id": self.case.case_id, "patient_id": self.case.patient_id, "site": self.case.site}

@@ -218,7 +218,8 @@ class ThresholdDetector:
     def __call__(self, x: Float, seed: int) -> Float:
         """Logits (N, 1, H, W) of images in unit range."""
         smooth = ndimage.uniform_filter(x, (0, 0, 3, 3), mode="nearest")
-        return ((smooth - np.float32(self.level)) * 50).astype(np.float32)
+        logits: Float = ((smooth - np.float32(self.level)) * 50).astype(np.float32)
+        return logits
 
     def subject(self) -> Subject:
         """The detector with its card."""

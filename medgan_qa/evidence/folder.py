@@ -125,6 +125,9 @@ def write_result(stage: Path, result: RunResult) -> None:
     (stage / RECORD).write_text(result.record.to_json() + "\n", encoding="utf-8")
     (stage / "junit.xml").write_text(junit_xml(result.record), encoding="utf-8")
     (stage / "cases.csv").write_text(cases_csv(result.rows), encoding="utf-8")
+    for path, rows in result.tables.items():
+        (stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage / path).write_text(table_csv(rows), encoding="utf-8")
     for path, arrays in result.arrays.items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         write_npz(stage / path, arrays)
@@ -141,7 +144,12 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 def cases_csv(rows: list[dict[str, Any]]) -> str:
     """The case table as CSV: columns in order of first appearance, empty where an audit has no such column."""
-    columns = list(dict.fromkeys(["audit", "case_id", "patient_id", *(key for row in rows for key in row)]))
+    return table_csv(rows, ("audit", "case_id", "patient_id"))
+
+
+def table_csv(rows: list[dict[str, Any]], first: tuple[str, ...] = ()) -> str:
+    """Rows as CSV: the columns `first`, then all others in order of first appearance; None is an empty cell."""
+    columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

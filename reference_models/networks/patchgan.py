@@ -13,9 +13,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 class PatchDiscriminator(nn.Module):
     """(N, C, H, W) in [-1, 1] to patch logits (N, scales, H', W').
 
-    With more than one scale, a discriminator of its own sees the image at each halving (Wang et al. 2018, pix2pixHD): noise is
-    averaged out there, so what is left to tell real from translated is structure. Coarser logits are repeated to the grid of the
-    finest, so every scale weighs the same in a mean over logits.
+    With more than one scale, a discriminator of its own sees the image at each halving (Wang et al. 2018, pix2pixHD):
+    noise is averaged out there, so what is left to tell real from translated is structure. Coarser logits are repeated
+    to the grid of the finest, so every scale weighs the same in a mean over logits.
 
     Args:
         channels: input channels (for a conditional discriminator, those of condition and image together).
