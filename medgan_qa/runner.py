@@ -19,7 +19,7 @@ from medgan_qa.audits.translation import for_detector
 from medgan_qa.cohorts.cohort import Cohort, subset
 from medgan_qa.criteria import Criteria, judge
 from medgan_qa.engines import Engine
-from medgan_qa.errors import ConfigurationError, DatasetError, MedganQAError, ModelError
+from medgan_qa.errors import ConfigurationError, DatasetError, InputError, MedganQAError, ModelError
 from medgan_qa.record import AuditResult, Criterion, Record, Verdict
 from medgan_qa.subjects.protocols import Subject
 from medgan_qa.suites import Suite
@@ -80,26 +80,9 @@ def run_audit(
     run = TranslationRun(subject, cohort, detector, engine, seed)
     _dry_run(run)
 
-    found: list[tuple[Audit, Findings, float]] = []
-    broken: dict[str, Exception] = {}
-    for audit in suite.audits:
-        began = time.perf_counter()
-        findings = Findings()
-        try:
-            findings = audit.run(run, parameters[audit.code])
-        except (DatasetError, ModelError):
-            # The input is at fault, not the audit: nothing the run says would be about the model.
-            raise
-        except Exception as error:  # an audit that breaks must not take the others' results with it
-            broken[audit.code] = error
-        found.append((audit, findings, time.perf_counter() - began))
-
-    estimates = {e.measurement.id: e for _, findings, _ in found for e in findings.estimates}
-    judged = judge(criteria, estimates)
-    results = [
-        _result(audit, findings, seconds, _of(judged, audit.code), broken.get(audit.code), parameters[audit.code])
-        for audit, findings, seconds in found
-    ]
+    ran = [_measure(audit, run, parameters[audit.code]) for audit in suite.audits]
+    judged = judge(criteria, {e.measurement.id: e for r in ran for e in r.findings.estimates})
+    results = [_result(r, _of(judged, r.audit.code)) for r in ran]
     results += _absent(judged, {audit.code for audit in suite.audits})
     verdict, reason = _overall(results)
     record = Record(
@@ -128,14 +111,41 @@ def run_audit(
             "protocol": criteria.protocol,
         },
         environment=environment(),
-        deviations=_deviations(run, criteria, broken),
+        deviations=_deviations(run, criteria, ran),
         limitations=_limitations(suite, cohort),
         audits=results,
     )
-    rows = [{"audit": audit.code, **row} for audit, findings, _ in found for row in findings.rows]
-    arrays = {path: content for _, findings, _ in found for path, content in findings.arrays.items()}
-    tables = {path: table for _, findings, _ in found for path, table in findings.tables.items()}
-    return RunResult(record, rows, arrays, tables, next(iter(broken.values()), None))
+    return RunResult(
+        record,
+        rows=[{"audit": r.audit.code, **row} for r in ran for row in r.findings.rows],
+        arrays={path: content for r in ran for path, content in r.findings.arrays.items()},
+        tables={path: table for r in ran for path, table in r.findings.tables.items()},
+        exception=next((r.error for r in ran if r.error is not None), None),
+    )
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """An audit and what came of it."""
+
+    audit: Audit
+    parameters: dict[str, Any]
+    findings: Findings
+    seconds: float
+    error: Exception | None
+
+
+def _measure(audit: Audit, run: TranslationRun, parameters: dict[str, Any]) -> _Ran:
+    began = time.perf_counter()
+    findings, broken = Findings(), None
+    try:
+        findings = audit.run(run, parameters)
+    except (ConfigurationError, InputError):
+        # What was given is at fault, not the audit: nothing the run says would be about the model.
+        raise
+    except Exception as error:  # an audit that breaks must not take the others' results with it
+        broken = error
+    return _Ran(audit, parameters, findings, time.perf_counter() - began, broken)
 
 
 def environment() -> dict[str, Any]:
@@ -165,7 +175,23 @@ def _parameters(audit: Audit, criteria: Criteria) -> dict[str, Any]:
                 where=criteria.file,
                 todo=f"`medgan-qa explain {audit.code}` lists the parameters.",
             )
+    for name, value in given.items():
+        _require_kind(audit.code, name, value, defaults[name], criteria.file)
     return {**defaults, **given}
+
+
+def _require_kind(code: str, name: str, value: Any, default: Any, where: str) -> None:
+    """A parameter must be of its default's kind (a whole number passes for a fraction) and not negative."""
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+    if isinstance(value, kinds) and not isinstance(value, bool) and not (isinstance(value, int | float) and value < 0):
+        return
+    raise ConfigurationError(
+        f"The parameter {name} of {code} cannot be used.",
+        expected=f"a value such as {default!r}, not negative",
+        found=repr(value),
+        where=where,
+        todo=f"`medgan-qa explain {code}` lists the parameters.",
+    )
 
 
 def _require_task(subject: Subject, task: str, where: str) -> None:
@@ -204,25 +230,19 @@ def _of(judged: list[Criterion], code: str) -> list[Criterion]:
     return [c for c in judged if c.measurement.split(".")[0] == code]
 
 
-def _result(
-    audit: Audit,
-    findings: Findings,
-    seconds: float,
-    criteria: list[Criterion],
-    error: Exception | None,
-    parameters: dict[str, Any],
-) -> AuditResult:
-    if findings.missing or findings.not_applicable or error is not None:
-        criteria = [_unjudged(c, findings, error) for c in criteria]
-    verdict, reason = _audit_verdict(findings, criteria, error)
+def _result(ran: _Ran, criteria: list[Criterion]) -> AuditResult:
+    findings = ran.findings
+    if findings.missing or findings.not_applicable or ran.error is not None:
+        criteria = [_unjudged(c, findings, ran.error) for c in criteria]
+    verdict, reason = _audit_verdict(findings, criteria, ran.error)
     return AuditResult(
-        code=audit.code,
-        title=audit.title,
-        question=audit.question,
+        code=ran.audit.code,
+        title=ran.audit.title,
+        question=ran.audit.question,
         verdict=verdict,
         reason=reason,
-        parameters=parameters,
-        seconds=round(seconds, 2),
+        parameters=ran.parameters,
+        seconds=round(ran.seconds, 2),
         measurements=[e.measurement for e in findings.estimates],
         criteria=criteria,
         exhibits=findings.exhibits,
@@ -306,10 +326,10 @@ def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
     return Verdict.INCONCLUSIVE, "Inconclusive: no criterion applied, so nothing was judged."
 
 
-def _deviations(run: TranslationRun, criteria: Criteria, broken: dict[str, Exception]) -> list[str]:
+def _deviations(run: TranslationRun, criteria: Criteria, ran: Sequence[_Ran]) -> list[str]:
     found = ["The criteria were not locked before the run."]
     found += [f"{d.id} has no rationale." for d in criteria.declared if not d.rationale]
-    found += [f"{code} did not run: {_text(error).splitlines()[0]}" for code, error in broken.items()]
+    found += [f"{r.audit.code} did not run: {_text(r.error).splitlines()[0]}" for r in ran if r.error is not None]
     if "items" in vars(run):
         constant = sum(bool(np.ptp(item.output) == 0) for item in run.items)
         if constant:

@@ -17,7 +17,7 @@ from medgan_qa.record import Record
 from medgan_qa.runner import RunResult, run_audit
 from medgan_qa.suites import suite
 
-COHORT = BrainPhantoms(people=12)
+COHORT = BrainPhantoms(people=24)
 SUITE = suite("translation")
 DETECTOR = ThresholdDetector().subject()
 
@@ -108,7 +108,7 @@ def test_a_criterion_on_an_audit_of_another_suite_is_inconclusive_and_has_a_plac
 
 def test_a_stratum_can_be_judged():
     name = "PAT-001.removal_rate[diameter 20 mm or more]"
-    asked = criteria({"id": "AC-1", "measurement": name, "limit": {"max": 0.9}, "judged_on": "upper"})
+    asked = criteria({"id": "AC-1", "measurement": name, "limit": {"max": 0.5}, "judged_on": "upper"})
     result = run(Erase(), criteria=asked)
 
     assert result.record.audits[0].criteria[0].verdict == "fail"
@@ -128,6 +128,15 @@ def test_an_unknown_parameter_or_audit_is_refused(parameters):
     entry = {"id": "AC-1", "measurement": "PAT-001.removal_rate", "limit": {"max": 0.5}, "judged_on": "upper"}
     with pytest.raises(ConfigurationError, match="Unknown"):
         run(criteria=criteria(entry, parameters=parameters))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"matching": "nearest"}, {"worst": "many"}, {"min_overlap": -0.1}, {"worst": True}]
+)
+def test_a_parameter_that_cannot_be_used_is_refused(parameters):
+    entry = {"id": "AC-1", "measurement": "PAT-001.removal_rate", "limit": {"max": 0.5}, "judged_on": "upper"}
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        run(criteria=criteria(entry, parameters={"PAT-001": parameters}))
 
 
 def test_a_detector_is_no_translator():

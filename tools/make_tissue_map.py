@@ -74,9 +74,8 @@ def main() -> None:
         centre_mni_mm=np.array([x_centre, y_centre]),
         z_mni_mm=np.arange(quantised.shape[0]) * 2.0 + Z_MM[0],
     )
-    print(
-        f"{OUT.name}: {quantised.shape}, {OUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUT.read_bytes()).hexdigest()}"
-    )
+    digest = hashlib.sha256(OUT.read_bytes()).hexdigest()
+    print(f"{OUT.name}: {quantised.shape}, {OUT.stat().st_size} bytes, sha256 {digest}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, panels, random_picks
-from medgan_qa.audits.lesions import false_alarms, lesions_of
+from medgan_qa.audits.lesions import false_alarms, lesions_of, matching_rule
 from medgan_qa.audits.numbers import Noise, by_stratum, count, forest_rows, identifier, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
@@ -78,7 +78,7 @@ def invented_pathology(
         findings.missing = "No test case is annotated as lesion-free and has a reference image."
     if findings.missing:
         return findings
-    rule = MatchingRule(matching, min_overlap, dilate_mm)  # type: ignore[arg-type]  # checked by MatchingRule
+    rule = matching_rule(CODE, matching, min_overlap, dilate_mm)
     qualified = qualify(
         CODE,
         run,

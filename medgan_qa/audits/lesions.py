@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.audits.translation import Item, Reading, TranslationRun
+from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics import (
     MatchingRule,
     components,
@@ -144,6 +145,24 @@ def _lesion(
         found_reference=None if reading is None else found(mask, reading.reference, rule, item.spacing_mm),
         found_output=None if reading is None else found(mask, reading.output, rule, item.spacing_mm),
     )
+
+
+def matching_rule(code: str, matching: str, min_overlap: float, dilate_mm: float) -> MatchingRule:
+    """The rule that an audit's parameters ask for.
+
+    Raises:
+        ConfigurationError: there is no such rule.
+    """
+    try:
+        return MatchingRule(matching, min_overlap, dilate_mm)  # type: ignore[arg-type]  # the rule checks it
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The matching rule of {code} cannot be used.",
+            expected="matching overlap, centroid or dilated_hit, min_overlap in (0, 1], dilate_mm >= 0",
+            found=str(error),
+            where=f'[parameters."{code}"] of the criteria file',
+            todo=f"`medgan-qa explain {code}` lists the parameters.",
+        ) from error
 
 
 def worst_status(lesions: Sequence[Lesion]) -> Status:

@@ -8,11 +8,19 @@ from typing import Any
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, panels, random_picks
-from medgan_qa.audits.lesions import REMOVED, STATUSES, Lesion, by_case, lesions_of, not_judged, worst_status
+from medgan_qa.audits.lesions import (
+    REMOVED,
+    STATUSES,
+    Lesion,
+    by_case,
+    lesions_of,
+    matching_rule,
+    not_judged,
+    worst_status,
+)
 from medgan_qa.audits.numbers import Noise, by_stratum, count, forest_rows, identifier, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
-from medgan_qa.metrics import MatchingRule
 from medgan_qa.record import Exhibit
 
 CODE = "PAT-001"
@@ -63,7 +71,7 @@ def removed_pathology(
         findings.missing = "No case has a paired reference image (column target), so the detector cannot be qualified."
     if findings.missing:
         return findings
-    rule = MatchingRule(matching, min_overlap, dilate_mm)  # type: ignore[arg-type]  # checked by MatchingRule
+    rule = matching_rule(CODE, matching, min_overlap, dilate_mm)
     lesions = lesions_of(run, rule, min_lesion_pixels, read=True)
     if not lesions:
         findings.missing = "No test case has an annotated lesion and a reference image, so nothing could be removed."

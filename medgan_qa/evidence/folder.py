@@ -42,8 +42,9 @@ def require_writable(out: Path) -> None:
     place = out.resolve()
     try:
         _require_replaceable(out)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}."):
+        # Missing parents are made when there is something to put into them, and not for a run that may yet be refused.
+        nearest = next(folder for folder in place.parents if folder.exists())
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{place.name}."):
             pass
     except OSError as error:
         raise _unusable(out, str(error)) from error
@@ -85,6 +86,7 @@ def staged(out: Path) -> Iterator[Path]:
     # A place given as "." or through a link is a name that cannot be moved; what it stands for can.
     place = out.resolve()
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     except OSError as error:
         raise _unusable(out, str(error)) from error

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -162,16 +161,13 @@ def test_a_killed_run_leaves_nothing(workshop, tmp_path, number):
     ]
     command = [sys.executable, "-m", "medgan_qa.cli", *arguments, "--out", str(tmp_path / "run")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
-    assert process.stderr is not None
-    for line in process.stderr:  # the run has begun
-        if b"Translating" in line:
-            break
-    process.send_signal(number)
-    process.stderr.read()
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:  # the run has begun
+            if b"Translating" in line:
+                break
+        process.send_signal(number)
+        process.stderr.read()
 
     assert process.returncode not in (None, 0)
     assert list(tmp_path.iterdir()) == []

@@ -237,12 +237,14 @@ def test_refuses_a_place_below_a_file(tmp_path: Path) -> None:
     assert content(tmp_path) == {"file": b"mine"}
 
 
-def test_makes_the_folders_above(tmp_path: Path) -> None:
+def test_makes_the_folders_above_and_not_before_there_is_a_run(tmp_path: Path) -> None:
     out = tmp_path / "a" / "b" / "run"
     require_writable(out)
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    a_run(out)
-    require_writable(out)
+    assert list(tmp_path.iterdir()) == []
+    a_run(tmp_path / "earlier")
+    with staged(out) as stage:
+        (stage / "record.json").write_text("{}")
+    assert (out / "record.json").exists()
 
 
 # What stands in it
