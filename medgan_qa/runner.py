@@ -20,7 +20,7 @@ from medgan_qa.cohorts.cohort import Cohort, subset
 from medgan_qa.criteria import Criteria, judge
 from medgan_qa.engines import Engine
 from medgan_qa.errors import ConfigurationError, DatasetError, InputError, MedganQAError, ModelError
-from medgan_qa.record import AuditResult, Criterion, Record, Verdict
+from medgan_qa.record import AuditResult, Criterion, Measurement, Record, Verdict
 from medgan_qa.subjects.protocols import Subject
 from medgan_qa.suites import Suite
 
@@ -315,7 +315,9 @@ def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
     if worst is Verdict.PASS:
         return worst, f"Every criterion passed ({ids})."
     if worst is Verdict.FAIL:
-        return worst, f"The model failed {ids}: {codes}."
+        labels = {m.id: m for r in results for m in r.measurements}
+        said = [_failure(c, labels[c.measurement]) for c in criteria if c.verdict is worst]
+        return worst, f"The model failed {len(said)} of {len(criteria)} criteria. {' '.join(said)}"
     if worst is Verdict.ERROR:
         return worst, f"No verdict: a check did not run ({codes})."
     if worst is Verdict.INCONCLUSIVE:
@@ -324,6 +326,17 @@ def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
             f"Inconclusive: {', '.join(t for t in (ids, codes) if t)}. Nothing was shown, in either direction.",
         )
     return Verdict.INCONCLUSIVE, "Inconclusive: no criterion applied, so nothing was judged."
+
+
+def _failure(criterion: Criterion, measurement: Measurement) -> str:
+    """A failed criterion in one sentence with its numbers, for the first page."""
+
+    def show(value: float) -> str:
+        return f"{value:.0%}" if measurement.unit == "fraction" else f"{value:.2f}"
+
+    limit = " and ".join(f"{'at most' if k == 'max' else 'at least'} {show(v)}" for k, v in criterion.limit.items())
+    estimate = "-" if measurement.value is None else show(measurement.value)
+    return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {limit} is allowed."
 
 
 def _deviations(run: TranslationRun, criteria: Criteria, ran: Sequence[_Ran]) -> list[str]:
