@@ -13,7 +13,8 @@ Images come back as float32, which holds integers exactly up to 2**24. Nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -124,7 +125,8 @@ def _guarded(path: Path, read: Callable[[], _T]) -> _T:
     if not path.is_file():
         raise _refused(path, "a file", "nothing there", "Correct the path in the table, or put the file in place.")
     try:
-        return read()
+        with _whole_files_only():
+            return read()
     except DatasetError:
         raise
     except ImportError as error:
@@ -143,6 +145,18 @@ def _guarded(path: Path, read: Callable[[], _T]) -> _T:
             where=path,
             todo="Export or copy the file again.",
         ) from error
+
+
+@contextmanager
+def _whole_files_only() -> Iterator[None]:
+    """Have Pillow refuse truncated files: WeasyPrint tells it, for the whole process, to fill them up with black."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _refused(path: Path, expected: str, found: str, todo: str) -> DatasetError:

@@ -200,7 +200,12 @@ def test_complex_and_empty_arrays_are_refused(tmp_path: Path, write_file: Writer
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_truncated_files_are_named(tmp_path: Path, suffix: str, write_file: Writer) -> None:
+@pytest.mark.parametrize("tolerant", [False, True], ids=["as it comes", "after WeasyPrint was imported"])
+def test_truncated_files_are_named(
+    tmp_path: Path, suffix: str, tolerant: bool, write_file: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # WeasyPrint sets this for the whole process when it is imported, which the command line does before it reads data.
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", tolerant)
     noise = np.random.default_rng(1).integers(0, 65535, (64, 64)).astype(np.uint16)
     path = write_file(tmp_path / f"a{suffix}", noise)
     content = path.read_bytes()
