@@ -155,7 +155,7 @@ def _resume(path: Path, recipe: Recipe, system: System, ema: nn.Module, device: 
 
 
 def card_text(recipe: Recipe, partitions: list[str], *, device: str, seconds: float) -> str:
-    """The model card as TOML: what DESIGN asks for, and a `[training]` table that says how the file came to be."""
+    """The model card as TOML, with a `[training]` table that says how the file came to be."""
     training: dict[str, Any] = {
         "recipe": recipe.name,
         "size": recipe.size,

@@ -1,4 +1,4 @@
-"""The direction of imports (DESIGN.md, section 5), read from the syntax trees so that no import hides in a function."""
+"""The direction of imports (docs/concepts/design.md), read from syntax trees so that no import hides in a function."""
 
 from __future__ import annotations
 

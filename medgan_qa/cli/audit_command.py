@@ -145,6 +145,8 @@ def show(record: Record, out: Path) -> None:
     for audit in record.audits:
         if audit.verdict in ("inconclusive", "error"):
             console.print(f"{audit.code}: {audit.reason}", highlight=False, markup=False)
+    for deviation in record.deviations:
+        console.print(f"Note: {deviation}", highlight=False, markup=False)
     if record.data.get("phantom"):
         console.print("Phantom data: no evidence of clinical performance.", style="dim")
     console.print(f"Report: {out / 'report.pdf'}", highlight=False, soft_wrap=True)

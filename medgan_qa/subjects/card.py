@@ -29,7 +29,7 @@ range_out = [-1.0, 1.0]"""
 
 @dataclass(frozen=True)
 class Card:
-    """A model card (DESIGN: "A model is one file and a card")."""
+    """A model card: what the audit has to know to run the model, and what the model says of itself."""
 
     name: str
     version: str
