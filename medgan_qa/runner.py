@@ -315,8 +315,8 @@ def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
     if worst is Verdict.PASS:
         return worst, f"Every criterion passed ({ids})."
     if worst is Verdict.FAIL:
-        labels = {m.id: m for r in results for m in r.measurements}
-        said = [_failure(c, labels[c.measurement]) for c in criteria if c.verdict is worst]
+        measured = {m.id: m for r in results for m in r.measurements}
+        said = [_failure(c, measured[c.measurement]) for c in criteria if c.verdict is worst]
         return worst, f"The model failed {len(said)} of {len(criteria)} criteria. {' '.join(said)}"
     if worst is Verdict.ERROR:
         return worst, f"No verdict: a check did not run ({codes})."

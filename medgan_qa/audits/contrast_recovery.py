@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from medgan_qa.audits.catalogue import Findings, Row
-from medgan_qa.audits.lesions import FLAT, INVERTED, WEAK, Lesion, by_case, lesions_of, not_judged
-from medgan_qa.audits.numbers import by_stratum, count, forest_rows, identifier, median, rate
+from medgan_qa.audits.exhibits import forest
+from medgan_qa.audits.lesions import FLAT, INVERTED, WEAK, Lesion, by_case, lesions_of, not_judged, unseen_in_target
+from medgan_qa.audits.numbers import by_stratum, count, identifier, median, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics import MatchingRule
@@ -36,8 +39,8 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
     of the median by order statistics.
     """
     findings = Findings()
-    if "target" not in run.cohort.lesion_in and run.cohort.lesion_in:
-        findings.not_applicable = "The dataset declares that its lesions cannot be seen in the target domain."
+    findings.not_applicable = unseen_in_target(run.cohort)
+    if findings.not_applicable:
         return findings
     every = lesions_of(run, MatchingRule(), min_lesion_pixels, read=False)
     if not every:
@@ -69,17 +72,12 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
     findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in every]
     findings.exhibits = [
         _scatter(lesions),
-        Exhibit(
-            id=f"{CODE}-strata",
-            kind="forest",
-            title="Median contrast recovery, overall and by stratum",
-            caption="1 is a perfect lesion, 0 a removed one. Ends are one-sided 95 % bounds of the patients' median.",
-            data={
-                "unit": "1",
-                "rows": forest_rows([overall, *strata]),
-                "limit": None,
-                "x": [-0.5, 1.5],
-            },
+        forest(
+            f"{CODE}-strata",
+            "Median contrast recovery, overall and by stratum",
+            "1 is a perfect lesion, 0 a removed one. Ends are one-sided 95 % bounds of the patients' median.",
+            [overall, *strata],
+            x=(-0.5, 1.5),
         ),
     ]
     return findings
@@ -98,13 +96,12 @@ def _median(lesions: list[Lesion], stratum: str | None) -> Estimate:
     )
 
 
-def _share(lesions: list[Lesion], name: str, label: str, test: object) -> Estimate:
-    assert callable(test)
+def _share(lesions: list[Lesion], name: str, label: str, test: Callable[[float], bool]) -> Estimate:
     return rate(
         f"{CODE}.{name}",
         label,
-        [bool(test(lesion.recovery)) for lesion in lesions],
-        [lesion.patient for lesion in lesions],
+        [test(lesion.recovery) for lesion in lesions if lesion.recovery is not None],
+        [lesion.patient for lesion in lesions if lesion.recovery is not None],
         unit_of_analysis="lesion",
     )
 

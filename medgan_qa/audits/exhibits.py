@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medgan_qa import rng
 from medgan_qa.audits.catalogue import Findings, stack
 from medgan_qa.audits.translation import Item, TranslationRun
+from medgan_qa.criteria import Estimate
 from medgan_qa.record import Exhibit
 
 
@@ -80,3 +81,25 @@ def panels(
             },
         )
     )
+
+
+def forest(
+    exhibit_id: str, title: str, caption: str, estimates: Sequence[Estimate], *, x: tuple[float, float]
+) -> Exhibit:
+    """Estimates with their intervals, one below the other; the first is the whole, the others are its strata."""
+    measurements = [estimate.measurement for estimate in estimates]
+    rows = [
+        {
+            "label": m.stratum or "all",
+            "value": m.value,
+            "low": m.interval.low if m.interval else None,
+            "high": m.interval.high if m.interval else None,
+            "n": m.n,
+            "clusters": m.clusters,
+            "unit_of_analysis": m.unit_of_analysis,
+            "reason": m.reason,
+        }
+        for m in measurements
+    ]
+    data = {"unit": measurements[0].unit, "rows": rows, "limit": None, "x": list(x)}
+    return Exhibit(id=exhibit_id, kind="forest", title=title, caption=caption, data=data)

@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
-from medgan_qa.audits.exhibits import Pick, panels, random_picks
-from medgan_qa.audits.lesions import false_alarms, lesions_of, matching_rule
-from medgan_qa.audits.numbers import Noise, by_stratum, count, forest_rows, identifier, rate
+from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
+from medgan_qa.audits.lesions import false_alarms, lesions_of, matching_rule, site_stratum, unseen_in_target
+from medgan_qa.audits.numbers import Noise, by_stratum, count, identifier, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics import MatchingRule, equivalent_diameter
-from medgan_qa.record import Exhibit
 
 CODE = "PAT-002"
 
@@ -68,8 +67,8 @@ def invented_pathology(
     charged to the model.
     """
     findings = Findings()
-    if "target" not in run.cohort.lesion_in and run.cohort.lesion_in:
-        findings.not_applicable = "The dataset declares that lesions cannot be seen in the target domain."
+    findings.not_applicable = unseen_in_target(run.cohort)
+    if findings.not_applicable:
         return findings
     free = [i for i in run.paired if i.lesion is not None and not i.lesion.any()]
     if run.detector is None:
@@ -90,12 +89,9 @@ def invented_pathology(
     )
     charges = [_charge(run, item, rule, min_mark_pixels) for item in free]
     overall = _rate(charges, None, qualified.objection)
-    several = len({c.item.case.site for c in charges}) > 1
+    site = site_stratum(free)
     strata = [
-        _rate(group, name, qualified.objection)
-        for name, group in by_stratum(
-            charges, lambda c: f"site {c.item.case.site}" if several and c.item.case.site else None
-        ).items()
+        _rate(group, name, qualified.objection) for name, group in by_stratum(charges, lambda c: site(c.item)).items()
     ]
     annotated = [i for i in run.paired if i.lesion is not None and i.lesion.any()]
     beside = [_charge(run, item, rule, min_mark_pixels) for item in annotated]
@@ -119,12 +115,12 @@ def invented_pathology(
     if qualified.objection:
         findings.notes.append(qualified.objection)
     findings.exhibits.append(
-        Exhibit(
-            id=f"{CODE}-strata",
-            kind="forest",
-            title="Invention rate, overall and by stratum",
-            caption="Share of lesion-free cases with an invented lesion. Ends are one-sided 95 % bounds by patient.",
-            data={"unit": "fraction", "rows": forest_rows([overall, *strata]), "limit": None, "x": [0.0, 1.0]},
+        forest(
+            f"{CODE}-strata",
+            "Invention rate, overall and by stratum",
+            "Share of lesion-free cases with an invented lesion. Ends are one-sided 95 % bounds by patient.",
+            [overall, *strata],
+            x=(0.0, 1.0),
         )
     )
     _show(findings, run, charges, worst, random)

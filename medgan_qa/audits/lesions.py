@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.audits.translation import Item, Reading, TranslationRun
+from medgan_qa.cohorts.cohort import Cohort
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics import (
     MatchingRule,
@@ -163,6 +164,19 @@ def matching_rule(code: str, matching: str, min_overlap: float, dilate_mm: float
             where=f'[parameters."{code}"] of the criteria file',
             todo=f"`medgan-qa explain {code}` lists the parameters.",
         ) from error
+
+
+def unseen_in_target(cohort: Cohort) -> str | None:
+    """Why lesions of this cohort cannot be looked for in target images; None if they can, or if nothing is declared."""
+    if not cohort.lesion_in or "target" in cohort.lesion_in:
+        return None
+    return "The dataset declares that its lesions cannot be seen in the target domain."
+
+
+def site_stratum(items: Iterable[Item]) -> Callable[[Item], str | None]:
+    """Names the site of a case, where these cases come from more than one; else there is no stratum."""
+    several = len({item.case.site for item in items}) > 1
+    return lambda item: f"site {item.case.site}" if several and item.case.site else None
 
 
 def worst_status(lesions: Sequence[Lesion]) -> Status:

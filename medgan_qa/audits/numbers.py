@@ -208,23 +208,3 @@ def by_stratum(units: Sequence[Any], key: Callable[[Any], str | None]) -> dict[s
         if name is not None:
             groups.setdefault(name, []).append(unit)
     return dict(sorted(groups.items()))
-
-
-def forest_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
-    """Rows of a `forest` exhibit."""
-    rows = []
-    for estimate in estimates:
-        m = estimate.measurement
-        rows.append(
-            {
-                "label": m.stratum or "all",
-                "value": m.value,
-                "low": m.interval.low if m.interval else None,
-                "high": m.interval.high if m.interval else None,
-                "n": m.n,
-                "clusters": m.clusters,
-                "unit_of_analysis": m.unit_of_analysis,
-                "reason": m.reason,
-            }
-        )
-    return rows

@@ -43,9 +43,9 @@ def paired_fidelity(run: TranslationRun, *, worst: int = 3, random: int = 3) -> 
     Why it matters. It is what publications report, so a reader expects it. Its difference between body and lesion says
     more than either value: a model that removes lesions is as near as any other over the body.
 
-    Known limits. Image-level fidelity does not see pathology: a model that removed 96 % of lesions had the same error
-    over healthy tissue as one that kept them. It must not stand alone, and the suite does not gate on it. SSIM near the
-    border of a region takes in pixels outside it. LPIPS was made for photographs.
+    Known limits. Image-level fidelity does not see pathology: the two shipped CycleGANs have the same error over the
+    body, and one of them removes every lesion. It must not stand alone, and the suite does not gate on it. SSIM near
+    the border of a region takes in pixels outside it. LPIPS was made for photographs.
 
     Method and source. Wang et al. 2004 (SSIM: Gaussian window of 1.5 pixels, K = 0.01 and 0.03); Zhang et al. 2018
     (LPIPS).

@@ -7,7 +7,7 @@ from typing import Any
 
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
-from medgan_qa.audits.exhibits import Pick, panels, random_picks
+from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
 from medgan_qa.audits.lesions import (
     REMOVED,
     STATUSES,
@@ -16,12 +16,13 @@ from medgan_qa.audits.lesions import (
     lesions_of,
     matching_rule,
     not_judged,
+    site_stratum,
+    unseen_in_target,
     worst_status,
 )
-from medgan_qa.audits.numbers import Noise, by_stratum, count, forest_rows, identifier, rate
+from medgan_qa.audits.numbers import Noise, by_stratum, count, identifier, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
-from medgan_qa.record import Exhibit
 
 CODE = "PAT-001"
 
@@ -62,8 +63,8 @@ def removed_pathology(
     Clopper and Pearson 1934 on the effective sample size of Korn and Graubard 1998.
     """
     findings = Findings()
-    if "target" not in run.cohort.lesion_in and run.cohort.lesion_in:
-        findings.not_applicable = "The dataset declares that its lesions cannot be seen in the target domain."
+    findings.not_applicable = unseen_in_target(run.cohort)
+    if findings.not_applicable:
         return findings
     if run.detector is None:
         findings.missing = NO_DETECTOR
@@ -88,9 +89,10 @@ def removed_pathology(
     )
     readable = [lesion for lesion in lesions if lesion.found_reference]
     overall = _rate(lesions, None, qualified.objection)
+    site = site_stratum(lesion.item for lesion in lesions)
     strata = [
         _rate(group, name, qualified.objection)
-        for key in (lambda x: x.size_stratum, lambda x: x.contrast_stratum, _site(lesions))
+        for key in (lambda x: x.size_stratum, lambda x: x.contrast_stratum, lambda x: site(x.item))
         for name, group in by_stratum(lesions, key).items()
     ]
     statuses = Counter(lesion.status for lesion in lesions)
@@ -117,7 +119,16 @@ def removed_pathology(
     findings.notes = [rule.describe(), _statuses(statuses)]
     if qualified.objection:
         findings.notes.append(qualified.objection)
-    findings.exhibits.append(_forest([overall, *strata]))
+    findings.exhibits.append(
+        forest(
+            f"{CODE}-strata",
+            "Removal rate, overall and by stratum",
+            "Share of the lesions read in the reference that are lost or inverted in the output. Ends are one-sided "
+            "95 % bounds, clustered by patient.",
+            [overall, *strata],
+            x=(0.0, 1.0),
+        )
+    )
     _show(findings, run, lesions, worst, random)
     return findings
 
@@ -135,12 +146,6 @@ def _rate(lesions: list[Lesion], stratum: str | None, objection: str | None) -> 
         noise=Noise(gained, [lesion.patient for lesion in lesions]),
         void=objection,
     )
-
-
-def _site(lesions: list[Lesion]) -> Any:
-    """Sites as strata, where there is more than one."""
-    several = len({lesion.item.case.site for lesion in lesions}) > 1
-    return lambda lesion: f"site {lesion.item.case.site}" if several and lesion.item.case.site else None
 
 
 def _case_row(item: Item, lesions: list[Lesion]) -> Row:
@@ -165,17 +170,6 @@ def _row(lesion: Lesion) -> Row:
 
 def _statuses(statuses: Counter[Any]) -> str:
     return f"Of {sum(statuses.values())} annotated lesions: " + ", ".join(f"{statuses[s]} {s}" for s in STATUSES) + "."
-
-
-def _forest(estimates: list[Estimate]) -> Exhibit:
-    return Exhibit(
-        id=f"{CODE}-strata",
-        kind="forest",
-        title="Removal rate, overall and by stratum",
-        caption="Share of the lesions read in the reference that are lost or inverted in the output. Ends are "
-        "one-sided 95 % bounds, clustered by patient.",
-        data={"unit": "fraction", "rows": forest_rows(estimates), "limit": None, "x": [0.0, 1.0]},
-    )
 
 
 def _show(findings: Findings, run: TranslationRun, lesions: list[Lesion], worst: int, random: int) -> None:

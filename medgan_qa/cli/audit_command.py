@@ -13,6 +13,7 @@ from medgan_qa.cli.options import debug_option, progress_bar
 if TYPE_CHECKING:
     from medgan_qa.cohorts.cohort import Cohort
     from medgan_qa.record import Record
+    from medgan_qa.runner import RunResult
     from medgan_qa.subjects.protocols import Subject
     from medgan_qa.suites import Suite
 
@@ -114,12 +115,10 @@ def _detector(detector: str | None, suite: Suite, device: str) -> Subject | None
     return None
 
 
-def _write(out: Path, result: object) -> None:
+def _write(out: Path, result: RunResult) -> None:
     from medgan_qa.evidence.folder import staged, write_manifest, write_result
     from medgan_qa.report import write_reports
-    from medgan_qa.runner import RunResult
 
-    assert isinstance(result, RunResult)
     with staged(out) as stage:
         write_result(stage, result)
         write_reports(stage)

@@ -63,6 +63,7 @@ def _members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
+    # A damaged directory may hold names that are no text, or ask for a version of the format that zipfile lacks.
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
         raise _damaged(path, str(error)) from error
 
@@ -112,6 +113,7 @@ def _read_exported(path: Path, device: str) -> Loaded:
     archive, extra = path.read_bytes(), {EXTRA_FILE: ""}
     try:
         objectionable = objection(archive)
+    # What zipfile raises on damaged members: bad data, encryption flags, unknown compression.
     except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError) as error:
         raise _damaged(path, str(error)) from error
     if objectionable is not None:

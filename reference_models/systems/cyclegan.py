@@ -51,8 +51,6 @@ class CycleGAN(System):
         width: int = 32,
         blocks: int = 4,
         d_width: int = 32,
-        d_layers: int = 2,
-        spectral: bool = True,
         scales: int = 1,
         cycle_weight: float = 5.0,
         identity_weight: float = 0.0,
@@ -63,8 +61,8 @@ class CycleGAN(System):
         super().__init__()
         self.forward_generator = ResNetTranslator(width=width, blocks=blocks)
         self.backward_generator = ResNetTranslator(width=width, blocks=blocks)
-        self.target_critic = PatchDiscriminator(width=d_width, layers=d_layers, spectral=spectral, scales=scales)
-        self.source_critic = PatchDiscriminator(width=d_width, layers=d_layers, spectral=spectral, scales=scales)
+        self.target_critic = PatchDiscriminator(width=d_width, scales=scales)
+        self.source_critic = PatchDiscriminator(width=d_width, scales=scales)
         self.exported = self.forward_generator
         self.architecture, self.config = "resnet-translator", {"width": width, "blocks": blocks}
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
