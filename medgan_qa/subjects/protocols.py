@@ -13,11 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medgan_qa import rng
 from medgan_qa.errors import ModelError
 from medgan_qa.subjects.card import Card
 from medgan_qa.subjects.networks import Network
 
 Float = NDArray[np.float32]
+
+SAMPLE_BATCH = 64
+"""Images a forward pass of a sampler; fixed, so that a run repeats bit by bit on one machine."""
 
 
 class Translator(Protocol):
@@ -25,6 +29,20 @@ class Translator(Protocol):
 
     def translate(self, x: Float, seed: int = 0) -> Float:
         """(N, C_in, H, W) to (N, C_out, H, W), unit range both."""
+
+
+class Sampler(Protocol):
+    """Images from nothing but a seed."""
+
+    def sample(self, n: int, seed: int) -> Float:
+        """`n` images (n, C, H, W) in unit range; the same seed gives the same images."""
+
+
+class Discriminator(Protocol):
+    """Says how real an image looks to it."""
+
+    def score(self, x: Float) -> Float:
+        """(N, C, H, W) in unit range to logits (N,); larger is more real."""
 
 
 class Detector(Protocol):
@@ -72,6 +90,39 @@ class Subject:
         self._require_shape(y, expected, "a translation keeps the image size and has channels_out channels")
         return _from(y, self.card.range_out)
 
+    def sample(self, n: int, seed: int, first: int = 0) -> Float:
+        """Draw images (see `Sampler`) from standard normal latent vectors, in batches of `SAMPLE_BATCH`.
+
+        Args:
+            n: how many.
+            seed: names the latent vectors; image k of a seed is the same however many are drawn.
+            first: the number of the first image, a multiple of `SAMPLE_BATCH`.
+
+        Raises:
+            ModelError: an output that is no batch of images with the card's number of channels, or images of several
+                sizes.
+            ValueError: `first` does not begin a batch.
+        """
+        if first % SAMPLE_BATCH:
+            raise ValueError(f"first must be a multiple of {SAMPLE_BATCH}, got {first}")
+        batches = [self._sample_batch(min(SAMPLE_BATCH, first + n - k), seed, k) for k in _starts(first, n)]
+        for batch in batches:
+            self._require_shape(batch, (len(batch), *batches[0].shape[1:]), "all samples have one size")
+        return np.concatenate(batches) if batches else np.empty((0, self.card.channels_out, 0, 0), np.float32)
+
+    def _sample_batch(self, n: int, seed: int, first: int) -> Float:
+        latent = rng.child(seed, "latent", first).standard_normal((SAMPLE_BATCH, self.card.latent_dim or 1))
+        # A whole batch is always drawn and run, so that image k does not depend on where the run ends.
+        try:
+            y = self.network(latent.astype(np.float32), rng.child_seed(seed, "forward", first))
+        except ModelError as error:
+            error.where = error.where or str(self.path)
+            raise
+        shape = (SAMPLE_BATCH, self.card.channels_out, *y.shape[2:])
+        why = "a sampler maps (N, latent_dim) to (N, channels_out, H, W)"
+        self._require_shape(y, shape if y.ndim == 4 else (*shape[:2], -1, -1), why)
+        return _from(y[:n], self.card.range_out)
+
     def read(self, x: Float) -> Float:
         """Read a batch (see `Detector`); logits are taken as they come.
 
@@ -82,6 +133,18 @@ class Subject:
         y = self._forward(x, 0)
         self._require_shape(y, (x.shape[0], 1, *x.shape[2:]), "a detector returns one lesion logit a pixel")
         return y[:, 0]
+
+    def score(self, x: Float) -> Float:
+        """Score a batch (see `Discriminator`).
+
+        Raises:
+            ModelError: wrong number of channels, or more or less than one logit an image.
+        """
+        self._require_channels(x)
+        y = self._forward(x, 0)
+        expected = (len(x),) if y.ndim == 1 else (len(x), 1)
+        self._require_shape(y, expected, "a discriminator returns one logit an image")
+        return y.reshape(len(x))
 
     def _forward(self, x: Float, seed: int) -> Float:
         try:
@@ -110,6 +173,10 @@ class Subject:
                 where=self.path,
                 todo="Check channels_out of the card and the size of the network's output.",
             )
+
+
+def _starts(first: int, n: int) -> range:
+    return range(first, first + n, SAMPLE_BATCH)
 
 
 def _to(unit: Float, wanted: tuple[float, float]) -> Float:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medgan_qa.cohorts.cohort import Cohort, patients
+from medgan_qa.cohorts.cohort import Cohort, patients, subset
 from medgan_qa.cohorts.contrasts import CONTRASTS
 from medgan_qa.cohorts.dataset import read_dataset
-from medgan_qa.cohorts.phantom import BrainPhantoms, phantom_cohort
+from medgan_qa.cohorts.phantom import EMBEDDED, MODES, BrainPhantoms, BrainSlices, phantom_cohort
 from medgan_qa.errors import ConfigurationError
 
 
@@ -120,3 +120,42 @@ def test_unknown_names_are_refused() -> None:
             BrainPhantoms(source, target)
         assert complete(caught.value)
         assert caught.value.found in (source, target)
+
+
+def test_a_cohort_for_samplers_has_disjoint_partitions_and_one_contrast():
+    cohort = BrainSlices(people=6)
+    train, test = subset(cohort.cases, "train"), subset(cohort.cases, "test")
+
+    assert len(train) == len(test) == 12
+    assert {c.patient_id for c in train}.isdisjoint(c.patient_id for c in test)
+    images = cohort.load(test[0])
+    assert images.target is None
+    assert images.image.shape == (1, 64, 64)
+    described = cohort.describe()
+    assert described["partitions"].keys() == {"train", "test"}
+    assert described["partitions"]["train"]["patients"] == 6
+    assert described["attributes"] == ["age", "sex"]
+
+
+def test_the_single_contrast_is_the_target_of_the_pairs():
+    pairs, slices = BrainPhantoms(people=3), BrainSlices(people=3)
+    shared = {case.case_id: case for case in pairs.cases}
+
+    for case in subset(slices.cases, "test"):
+        np.testing.assert_array_equal(slices.load(case).image, pairs.load(shared[case.case_id]).target)
+
+
+def test_modes_take_turns_and_differ_in_contrast_or_level():
+    cohort = BrainSlices(people=20, modes=True)
+    test = subset(cohort.cases, "test")
+
+    assert [case.attributes["mode"] for case in test[:20:2]] == [mode.name for mode in MODES]
+    assert len({mode.name for mode in MODES}) == 10
+    spread = [cohort.load(case).image.std() for case in test[:20:2]]
+    assert max(spread) > 1.5 * min(spread)
+
+
+def test_embedded_cohorts_are_found_by_name():
+    assert set(EMBEDDED) == {"phantom:brain", "phantom:brain-flair", "phantom:brain-modes"}
+    with pytest.raises(ConfigurationError, match="no such embedded cohort"):
+        phantom_cohort("phantom:knee")
