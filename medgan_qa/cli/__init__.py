@@ -17,6 +17,8 @@ COMMANDS = {
     "report": "Render PDF and HTML again from a run's folder.",
     "train": "Train a reference model.",
     "list": "List audits, suites, models or extractors.",
+    "weights": "Bring weights of standard networks here, and see what is there.",
+    "cache": "Show or clear the features that are kept between runs.",
     "explain": "Explain what an audit measures, why, and its limits.",
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medgan_qa.cli.options import debug_option, progress_bar
+from medgan_qa.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from medgan_qa.cohorts.cohort import Cohort
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from medgan_qa.subjects.protocols import Subject
     from medgan_qa.suites import Suite
 
+CONTROL = "control:"
+"""Prefix of a planted sampler's name on the command line."""
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "not_applicable": 3, "error": 3}
 
 
@@ -31,6 +34,10 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "not_applicable": 3, "err
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the Record and report [medgan-qa-runs/MODEL-SUITE]."
 )
+@click.option("--samples", type=click.IntRange(min=2), help="Images to draw from a sampler [as many as test images].")
+@click.option("--extractor", "extractors", multiple=True, help="Features of the synthesis suite; may be repeated.")
+@click.option("--discriminator", help="The sampler's discriminator, for membership inference.")
+@click.option("--cache/--no-cache", default=True, help="Keep features for later runs [--cache].")
 @click.option("--seed", default=0, show_default=True, help="Names every random stream of the run.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="Print the Record as JSON on stdout.")
@@ -42,11 +49,15 @@ def command(
     criteria_file: Path | None,
     detector: str | None,
     out: Path | None,
+    samples: int | None,
+    extractors: tuple[str, ...],
+    discriminator: str | None,
+    cache: bool,
     seed: int,
     device: str,
     as_json: bool,
 ) -> int:
-    """Audit MODEL (a file, or reference:NAME for a shipped one) and write Record and report.
+    """Audit MODEL (a file, reference:NAME for a shipped one, control:NAME for a planted fault) and write Record and report.
 
     Nothing but exit code 0 means that every criterion passed.
     """
@@ -61,11 +72,11 @@ def command(
     from medgan_qa.engines import LocalEngine
     from medgan_qa.report import require_renderer
     from medgan_qa.runner import run_audit
-    from medgan_qa.subjects.load import load_subject
 
     require_renderer()
-    subject = load_subject(model, device)
+    options = _options(suite, samples, extractors, discriminator, device, cache=cache)
     cohort = _cohort(data, suite)
+    subject = _subject(model, device, cohort)
     reader = _detector(detector, suite, device)
     with progress_bar() as progress:
         result = run_audit(
@@ -77,6 +88,7 @@ def command(
             engine=LocalEngine(progress),
             seed=seed,
             command=["medgan-qa", *sys.argv[1:]],
+            options=options,
         )
         if result.exception is not None and "--debug" in sys.argv:
             raise result.exception
@@ -91,7 +103,52 @@ def command(
 
 
 def _stem(model: str) -> str:
-    return Path(model.removeprefix("reference:")).name.split(".")[0] or "model"
+    return Path(model.removeprefix("reference:").removeprefix(CONTROL)).name.split(".")[0] or "model"
+
+
+def _subject(model: str, device: str, cohort: Cohort) -> Subject:
+    if model.startswith(CONTROL):
+        from medgan_qa.controls.samplers import control_sampler
+
+        return control_sampler(model.removeprefix(CONTROL), cohort)
+    from medgan_qa.subjects.load import load_subject
+
+    return load_subject(model, device)
+
+
+def _options(
+    suite: Suite,
+    samples: int | None,
+    extractors: tuple[str, ...],
+    discriminator: str | None,
+    device: str,
+    *,
+    cache: bool,
+) -> dict[str, Any]:
+    """What the suite's run takes beside model, data and detector."""
+    given = {"--samples": samples, "--extractor": extractors, "--discriminator": discriminator}
+    if suite.task != "synthesis":
+        foreign = [flag for flag, value in given.items() if value]
+        if foreign:
+            raise ConfigurationError(
+                f"{foreign[0]} belongs to another suite.",
+                expected="--suite synthesis",
+                found=f"--suite {suite.name}",
+                where=foreign[0],
+                todo="Leave it out, or choose the other suite.",
+            )
+        return {}
+    from medgan_qa.features.store import FeatureStore
+    from medgan_qa.subjects.load import load_subject
+
+    options: dict[str, Any] = {"samples": samples} if samples else {}
+    if extractors:
+        options["extractors"] = extractors
+    if discriminator:
+        options["discriminator"] = load_subject(discriminator, device)
+    if cache:
+        options["store"] = FeatureStore()
+    return options
 
 
 def _cohort(data: str | None, suite: Suite) -> Cohort:

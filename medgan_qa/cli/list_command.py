@@ -30,18 +30,19 @@ def _suites() -> list[tuple[str, str]]:
 
 
 def _models() -> list[tuple[str, str]]:
+    from medgan_qa.controls.samplers import SAMPLERS
     from medgan_qa.subjects.load import REFERENCE, shipped_models
     from medgan_qa.subjects.recipes import trainable
 
     shipped = [(REFERENCE + name, f"shipped, {path}") for name, path in shipped_models().items()]
-    return shipped + [(name, f"medgan-qa train {name}: {title}") for name, title in trainable().items()]
+    planted = [(f"control:{name}", f"planted: {control.title}") for name, control in SAMPLERS.items()]
+    return [*shipped, *((n, f"medgan-qa train {n}: {title}") for n, title in trainable().items()), *planted]
 
 
 def _extractors() -> list[tuple[str, str]]:
-    from medgan_qa.features.lpips_distance import TRUNK, trunk_file
+    from medgan_qa.features.extractor import extractors
 
-    found = trunk_file()
-    return [("lpips-alexnet", f"weights at {found}" if found else f"weights {TRUNK} not on this machine")]
+    return [(name, text if usable else f"NOT USABLE: {text}") for name, (usable, text) in extractors().items()]
 
 
 _LISTS = {"audits": _audits, "suites": _suites, "models": _models, "extractors": _extractors}

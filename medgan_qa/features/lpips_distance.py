@@ -7,28 +7,23 @@ the network on first use. An audit must not do that, so the trunk is looked for 
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-TRUNK = "alexnet-owt-7be5be79.pth"
+from medgan_qa.features.weights import FOLDER_VARIABLE, STANDARD, find_file
+
+TRUNK = STANDARD["lpips-alexnet"].file
 """torchvision's file name of the AlexNet weights (IMAGENET1K_V1); the last eight digits begin its SHA-256."""
-FOLDER_VARIABLE = "MEDGAN_QA_WEIGHTS"
 SMALLEST = 64
 """Pixels of the shorter side that the trunk's pooling needs."""
 
 
 def trunk_file() -> Path | None:
-    """Where the trunk weights are: `$MEDGAN_QA_WEIGHTS`, or torch's own cache of downloads; None if nowhere."""
-    hub = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
-    folders = [Path(os.environ[FOLDER_VARIABLE])] if FOLDER_VARIABLE in os.environ else []
-    for folder in (*folders, hub):
-        if (folder / TRUNK).is_file():
-            return folder / TRUNK
-    return None
+    """Where the trunk weights are: the managed folder, or torch's own cache of downloads; None if nowhere."""
+    return find_file(TRUNK)
 
 
 class LpipsDistance:

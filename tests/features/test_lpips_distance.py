@@ -131,6 +131,7 @@ def test_is_found_in_the_folder_that_is_named(at_trunk: Path) -> None:
 
 def test_is_found_among_the_downloads_of_torch(trunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lpips_distance, "TRUNK", trunk.name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     downloads = tmp_path / "hub" / "checkpoints"
     downloads.mkdir(parents=True)
@@ -143,8 +144,19 @@ def test_is_found_among_the_downloads_of_torch(trunk: Path, tmp_path: Path, monk
     assert trunk_file() == downloads / trunk.name
 
 
+def test_is_found_where_imported_weights_are_kept(trunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lpips_distance, "TRUNK", trunk.name)
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    managed = tmp_path / "medgan-qa" / "weights"
+    managed.mkdir(parents=True)
+    os.link(trunk, managed / trunk.name)
+    assert trunk_file() == managed / trunk.name
+
+
 def test_is_missing_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     assert trunk_file() is None
     reason = find_lpips("cpu")
