@@ -139,11 +139,11 @@ class Exhibit(_Model):
     """Data for one figure or table; never markup.
 
     Kinds: `panels` (image cases, arrays in `file`), `forest` (estimates with intervals, by stratum), `scatter`,
-        `counts`.
+        `counts` (a table), `curves` (lines over a common axis), `sheet` (many small images, arrays in `file`).
     """
 
     id: str
-    kind: Literal["panels", "forest", "scatter", "counts"]
+    kind: Literal["panels", "forest", "scatter", "counts", "curves", "sheet"]
     title: str
     caption: str
     data: Facts
@@ -167,6 +167,20 @@ class AuditResult(_Model):
     notes: list[str]
 
 
+class IndexEntry(_Model):
+    """A heading that readers of a field look for, and the audits of the run that answer it."""
+
+    name: str
+    """The heading, e.g. `Coverage`."""
+    asks: str
+    """What stands behind the heading, in one sentence."""
+    audits: list[str]
+    """Codes of the audits that answer; empty where none can."""
+    verdict: Verdict | None = None
+    """The worst verdict among them; None without an audit."""
+    note: str = ""
+
+
 class Record(_Model):
     """A whole run."""
 
@@ -184,6 +198,8 @@ class Record(_Model):
     deviations: list[str]
     limitations: list[str]
     audits: list[AuditResult]
+    index: list[IndexEntry] = []
+    """Where a suite follows a published scheme: its headings, and which audits stand for them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 

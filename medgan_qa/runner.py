@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import __version__, rng
-from medgan_qa.audits import AUDITS, Audit, Findings, TranslationRun
-from medgan_qa.audits.translation import for_detector
+from medgan_qa.audits import AUDITS, RUNS, Audit, Findings, Run
 from medgan_qa.cohorts.cohort import Cohort, subset
 from medgan_qa.criteria import Criteria, judge
 from medgan_qa.engines import Engine
 from medgan_qa.errors import ConfigurationError, DatasetError, InputError, MedganQAError, ModelError
-from medgan_qa.record import AuditResult, Criterion, Measurement, Record, Verdict
+from medgan_qa.record import AuditResult, Criterion, IndexEntry, Measurement, Record, Verdict
 from medgan_qa.subjects.protocols import Subject
 from medgan_qa.suites import Suite
 
@@ -52,6 +50,7 @@ def run_audit(
     engine: Engine,
     seed: int = 0,
     command: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Run every audit of a suite and judge what it measured.
 
@@ -64,6 +63,8 @@ def run_audit(
         engine: maps over images.
         seed: names every random stream of the run.
         command: the command line, for the Record.
+        options: what the suite's run takes beside these (synthesis: `samples`, `extractors`, `resamples`, `store`,
+            `discriminator`), in place of the suite's own.
 
     Raises:
         DatasetError: no test partition, or a file that cannot be read.
@@ -76,13 +77,15 @@ def run_audit(
     if detector is not None:
         _require_task(detector, "segmentation", "--detector")
     _require_test_partition(cohort)
-    cohort.require_readable("test")
-    run = TranslationRun(subject, cohort, detector, engine, seed)
-    _dry_run(run)
+    run: Run = RUNS[suite.task](subject, cohort, detector, engine, seed, **{**suite.options, **(options or {})})
+    for partition in run.partitions:
+        cohort.require_readable(partition)
+    run.dry_run()
 
     ran = [_measure(audit, run, parameters[audit.code]) for audit in suite.audits]
     judged = judge(criteria, {e.measurement.id: e for r in ran for e in r.findings.estimates})
-    results = [_result(r, _of(judged, r.audit.code)) for r in ran]
+    veto = " ".join(r.findings.veto for r in ran if r.findings.veto)
+    results = [_result(r, _of(judged, r.audit.code), veto) for r in ran]
     results += _absent(judged, {audit.code for audit in suite.audits})
     verdict, reason = _overall(results)
     record = Record(
@@ -98,6 +101,7 @@ def run_audit(
             "seed": seed,
             "device": subject.device,
             "command": list(command),
+            **run.options,
         },
         subject={**subject.as_dict(), "detector": None if detector is None else detector.as_dict()},
         data=cohort.describe(),
@@ -114,6 +118,7 @@ def run_audit(
         deviations=_deviations(run, criteria, ran),
         limitations=_limitations(suite, cohort),
         audits=results,
+        index=[_index_entry(declared, results) for declared in suite.index],
     )
     return RunResult(
         record,
@@ -135,7 +140,7 @@ class _Ran:
     error: Exception | None
 
 
-def _measure(audit: Audit, run: TranslationRun, parameters: dict[str, Any]) -> _Ran:
+def _measure(audit: Audit, run: Run, parameters: dict[str, Any]) -> _Ran:
     began = time.perf_counter()
     findings, broken = Findings(), None
     try:
@@ -217,23 +222,16 @@ def _require_test_partition(cohort: Cohort) -> None:
         )
 
 
-def _dry_run(run: TranslationRun) -> None:
-    """One image through the model and the detector, so that a wrong shape ends the run before it begins."""
-    images = run.cohort.load(run.cases[0])
-    run.subject.translate(images.image[None], 0)
-    if run.detector is not None:
-        target = images.target if images.target is not None else images.image
-        run.detector.read(for_detector(target, run.detector)[None])
-
-
 def _of(judged: list[Criterion], code: str) -> list[Criterion]:
     return [c for c in judged if c.measurement.split(".")[0] == code]
 
 
-def _result(ran: _Ran, criteria: list[Criterion]) -> AuditResult:
+def _result(ran: _Ran, criteria: list[Criterion], veto: str) -> AuditResult:
     findings = ran.findings
     if findings.missing or findings.not_applicable or ran.error is not None:
         criteria = [_unjudged(c, findings, ran.error) for c in criteria]
+    elif veto and ran.audit.flattered:
+        criteria = [_held_back(c, veto) for c in criteria]
     verdict, reason = _audit_verdict(findings, criteria, ran.error)
     return AuditResult(
         code=ran.audit.code,
@@ -256,6 +254,19 @@ def _unjudged(criterion: Criterion, findings: Findings, error: Exception | None)
     if findings.not_applicable:
         return criterion.model_copy(update={"verdict": Verdict.NOT_APPLICABLE, "reason": findings.not_applicable})
     return criterion.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": findings.missing})
+
+
+def _held_back(criterion: Criterion, veto: str) -> Criterion:
+    """Copies are near the real images because they are real images: a pass that they flatter is none."""
+    if criterion.verdict is not Verdict.PASS:
+        return criterion
+    reason = f"The bound meets the limit, but copies flatter it, so this is no pass: {veto}"
+    return criterion.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
+
+
+def _index_entry(declared: IndexEntry, results: Sequence[AuditResult]) -> IndexEntry:
+    verdicts = [r.verdict for r in results if r.code in declared.audits]
+    return declared.model_copy(update={"verdict": _worst(verdicts) if verdicts else None})
 
 
 def _text(error: Exception) -> str:
@@ -310,6 +321,10 @@ def _overall(results: list[AuditResult]) -> tuple[Verdict, str]:
         r.verdict for r in results if r.verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE)
     ]
     worst = _worst(verdicts)
+    left = ", ".join(c.id for c in criteria if c.verdict is Verdict.NOT_APPLICABLE)
+    if worst is Verdict.PASS and left:
+        # Declared means asked for: a claim that was never tested is not carried by the others.
+        return Verdict.INCONCLUSIVE, f"Inconclusive: {left} did not apply to this model and data, so it was not judged."
     ids = ", ".join(c.id for c in criteria if c.verdict is worst)
     codes = ", ".join(f"{r.code} {r.title.lower()}" for r in results if r.verdict is worst)
     if worst is Verdict.PASS:
@@ -339,17 +354,11 @@ def _failure(criterion: Criterion, measurement: Measurement) -> str:
     return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {limit} is allowed."
 
 
-def _deviations(run: TranslationRun, criteria: Criteria, ran: Sequence[_Ran]) -> list[str]:
+def _deviations(run: Run, criteria: Criteria, ran: Sequence[_Ran]) -> list[str]:
     found = ["The criteria were not locked before the run."]
     found += [f"{d.id} has no rationale." for d in criteria.declared if not d.rationale]
     found += [f"{r.audit.code} did not run: {_text(r.error).splitlines()[0]}" for r in ran if r.error is not None]
-    if "items" in vars(run):
-        constant = sum(bool(np.ptp(item.output) == 0) for item in run.items)
-        if constant:
-            found.append(f"The model's output is a constant image in {constant} of {len(run.items)} cases.")
-        identical = len(run.items) > 1 and all(np.array_equal(i.output, run.items[0].output) for i in run.items[1:])
-        if identical:
-            found.append("The model's output is the same image for every input.")
+    found += run.deviations()
     return found
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from medgan_qa.audits import Audit
+from medgan_qa.audits import Audit, Findings
+from medgan_qa.audits.numbers import count
 from medgan_qa.cohorts.phantom import BrainPhantoms
 from medgan_qa.controls import Erase, Faithful, NotANumber, ThresholdDetector, planted_translator
 from medgan_qa.criteria import parse_criteria
 from medgan_qa.engines import LocalEngine
 from medgan_qa.errors import ConfigurationError, DatasetError, ModelError
-from medgan_qa.record import Record
+from medgan_qa.record import IndexEntry, Record
 from medgan_qa.runner import RunResult, run_audit
 from medgan_qa.suites import suite
 
@@ -164,3 +165,66 @@ def test_nothing_judged_is_no_pass():
     asked = criteria({"id": "AC-1", "measurement": "FID-010.lpips", "limit": {"max": 1.0}, "judged_on": "upper"})
 
     assert run(criteria=asked).record.verdict == "inconclusive"
+
+
+def measuring(code: str, value: float, **findings: Any) -> Any:
+    """An audit that measures a count."""
+
+    def audit(run: Any) -> Any:
+        """Planted.
+
+        Question. Is it planted?
+        """
+        estimate = count(f"{code}.value", "value", value, n=10, unit_of_analysis="image", better="lower")
+        return Findings(estimates=[estimate], **findings)
+
+    return audit
+
+
+def held(code: str, limit: float) -> dict[str, Any]:
+    return {"id": f"AC-{code}", "measurement": f"{code}.value", "limit": {"max": limit}, "judged_on": "value"}
+
+
+def test_a_declared_criterion_that_does_not_apply_holds_a_pass_back():
+    audits = (
+        Audit("PAT-001", "Asked", measuring("PAT-001", 0)),
+        Audit("PAT-002", "Not asked", measuring("PAT-002", 0, not_applicable="no such input")),
+    )
+    asked = criteria(held("PAT-001", 1), held("PAT-002", 1))
+    record = run(suite=replace(SUITE, audits=audits), criteria=asked).record
+
+    assert [c.verdict for a in record.audits for c in a.criteria] == ["pass", "not_applicable"]
+    assert record.verdict == "inconclusive"
+    assert "AC-PAT-002" in record.reason
+    alone = run(suite=replace(SUITE, audits=audits), criteria=criteria(held("PAT-001", 1))).record
+    assert alone.verdict == "pass"
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(1, "inconclusive"), (-1, "fail")])
+def test_copies_never_improve_a_verdict(limit, verdict):
+    audits = (
+        Audit("COV-001", "Flattered", measuring("COV-001", 0), flattered=True),
+        Audit("FID-001", "Not flattered", measuring("FID-001", 0)),
+        Audit("MEM-001", "Memory", measuring("MEM-001", 5, veto="5 of 10 samples are copies.")),
+    )
+    asked = criteria(held("COV-001", limit), held("FID-001", 1))
+    record = run(suite=replace(SUITE, audits=audits), criteria=asked).record
+
+    verdicts = {c.measurement: c.verdict for a in record.audits for c in a.criteria}
+    assert verdicts == {"COV-001.value": verdict, "FID-001.value": "pass"}
+    assert record.verdict == verdict
+    if verdict == "inconclusive":
+        assert "5 of 10 samples are copies" in record.audits[0].reason
+
+
+def test_an_index_shows_the_worst_verdict_of_its_audits():
+    audits = (Audit("PAT-001", "One", measuring("PAT-001", 0)), Audit("PAT-002", "Two", measuring("PAT-002", 5)))
+    index = (
+        IndexEntry(name="Both", asks="?", audits=["PAT-001", "PAT-002"]),
+        IndexEntry(name="First", asks="?", audits=["PAT-001"]),
+        IndexEntry(name="None", asks="?", audits=[], note="by hand"),
+    )
+    asked = criteria(held("PAT-001", 1), held("PAT-002", 1))
+    record = run(suite=replace(SUITE, audits=audits, index=index), criteria=asked).record
+
+    assert [(e.name, e.verdict) for e in record.index] == [("Both", "fail"), ("First", "pass"), ("None", None)]

@@ -5,12 +5,20 @@ The table is evidence itself: closed, ordered, and a code is never used again fo
 
 from __future__ import annotations
 
+from typing import Any
+
 from medgan_qa.audits.catalogue import HEADINGS, Audit, Findings
 from medgan_qa.audits.contrast_recovery import contrast_recovery
 from medgan_qa.audits.invented_pathology import invented_pathology
+from medgan_qa.audits.lost_modes import lost_modes
+from medgan_qa.audits.mode_coverage import mode_coverage
+from medgan_qa.audits.mode_weights import mode_weights
 from medgan_qa.audits.paired_fidelity import paired_fidelity
+from medgan_qa.audits.realism import realism
 from medgan_qa.audits.removed_pathology import removed_pathology
-from medgan_qa.audits.translation import NotFiniteError, TranslationRun
+from medgan_qa.audits.run import NotFiniteError, Run
+from medgan_qa.audits.synthesis import SynthesisRun
+from medgan_qa.audits.translation import TranslationRun
 
 AUDITS: dict[str, Audit] = {
     audit.code: audit
@@ -19,7 +27,14 @@ AUDITS: dict[str, Audit] = {
         Audit("PAT-002", "Invented pathology", invented_pathology),
         Audit("PAT-003", "Lesion contrast recovery", contrast_recovery),
         Audit("FID-010", "Paired image fidelity", paired_fidelity),
+        Audit("FID-001", "Realism of the distribution", realism, flattered=True),
+        Audit("COV-001", "Coverage of the population", mode_coverage, flattered=True),
+        Audit("COV-002", "Lost modes and subgroups", lost_modes, flattered=True),
+        Audit("COV-004", "Weights of modes", mode_weights, flattered=True),
     )
 }
 
-__all__ = ["AUDITS", "HEADINGS", "Audit", "Findings", "NotFiniteError", "TranslationRun"]
+RUNS: dict[str, type[Any]] = {"translation": TranslationRun, "synthesis": SynthesisRun}
+"""What the audits of a suite share, by the task that the suite is for."""
+
+__all__ = ["AUDITS", "HEADINGS", "RUNS", "Audit", "Findings", "NotFiniteError", "Run", "SynthesisRun", "TranslationRun"]

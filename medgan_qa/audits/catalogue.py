@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.audits.translation import TranslationRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.record import Exhibit
 
@@ -37,6 +36,8 @@ class Findings:
     """The required input that was not there; the audit's verdict is then inconclusive whatever the criteria."""
     not_applicable: str | None = None
     """Why the question does not arise, e.g. an optional input is not there."""
+    veto: str | None = None
+    """Copies of training images were found: what they flatter may not pass on their strength. Says what was found."""
 
 
 Function = Callable[..., Findings]
@@ -49,6 +50,8 @@ class Audit:
     code: str
     title: str
     function: Function
+    flattered: bool = False
+    """Copies of training images make its measurements look better, so a veto holds its passes back."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -67,8 +70,8 @@ class Audit:
         first = self.document.split("\n\n")[1]
         return " ".join(first.removeprefix("Question.").split())
 
-    def run(self, run: TranslationRun, parameters: dict[str, Any]) -> Findings:
-        """Measure."""
+    def run(self, run: Any, parameters: dict[str, Any]) -> Findings:
+        """Measure; `run` is the run type of the audit's suite."""
         return self.function(run, **parameters)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,9 @@ from medgan_qa import rng
 from medgan_qa.audits.catalogue import Findings, stack
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
-from medgan_qa.record import Exhibit
+from medgan_qa.record import Exhibit, Measurement
+
+Float = NDArray[np.float32]
 
 
 class Pick(NamedTuple):
@@ -83,14 +85,71 @@ def panels(
     )
 
 
+class Pair(NamedTuple):
+    """Two images side by side, and what to say of them."""
+
+    output: Float
+    """(H, W), a sample."""
+    reference: Float
+    """(H, W), a real image."""
+    case_id: str
+    patient_id: str
+    label: str
+    rule: str
+    """`worst` or `random`."""
+
+
+def pairs(
+    findings: Findings, exhibit_id: str, title: str, caption: str, shown: Sequence[Pair], columns: tuple[str, str]
+) -> None:
+    """Add samples beside real images, with their difference; `columns` name the two."""
+    if not shown:
+        return
+    file = f"exhibits/{exhibit_id}.npz"
+    findings.arrays[file] = {
+        "output": stack([pair.output for pair in shown]).astype(np.float32),
+        "reference": stack([pair.reference for pair in shown]).astype(np.float32),
+    }
+    cases = [{"case_id": p.case_id, "patient_id": p.patient_id, "label": p.label, "rule": p.rule} for p in shown]
+    data = {
+        "cases": cases,
+        "columns": {"output": columns[0], "reference": columns[1]},
+        "display": [0.0, 1.0],
+    }
+    findings.exhibits.append(Exhibit(id=exhibit_id, kind="panels", title=title, caption=caption, file=file, data=data))
+
+
+def sheet(
+    findings: Findings, exhibit_id: str, title: str, caption: str, groups: Mapping[str, Float], *, columns: int = 10
+) -> None:
+    """Add small images in rows, a group (K, H, W) under the other."""
+    held = {label: images for label, images in groups.items() if len(images)}
+    if not held:
+        return
+    file = f"exhibits/{exhibit_id}.npz"
+    findings.arrays[file] = {"images": np.concatenate(list(held.values())).astype(np.float32)}
+    data = {
+        "groups": [{"label": label, "count": len(images)} for label, images in held.items()],
+        "columns": columns,
+        "display": [0.0, 1.0],
+    }
+    findings.exhibits.append(Exhibit(id=exhibit_id, kind="sheet", title=title, caption=caption, file=file, data=data))
+
+
 def forest(
-    exhibit_id: str, title: str, caption: str, estimates: Sequence[Estimate], *, x: tuple[float, float]
+    exhibit_id: str,
+    title: str,
+    caption: str,
+    estimates: Sequence[Estimate],
+    *,
+    x: tuple[float, float],
+    label: Callable[[Measurement], str] = lambda m: m.stratum or "all",
 ) -> Exhibit:
-    """Estimates with their intervals, one below the other; the first is the whole, the others are its strata."""
+    """Estimates with their intervals, one below the other; `label` names a row, by its stratum unless told otherwise."""
     measurements = [estimate.measurement for estimate in estimates]
     rows = [
         {
-            "label": m.stratum or "all",
+            "label": label(m),
             "value": m.value,
             "low": m.interval.low if m.interval else None,
             "high": m.interval.high if m.interval else None,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.criteria import Declared, Estimate
 from medgan_qa.record import Interval, Measurement
 from medgan_qa.stats import (
+    FEWEST_CLUSTERS,
     ClusteredProportion,
     cluster_bootstrap,
     cluster_median,
     clustered_proportion,
+    half_sample_interval,
+    half_sample_share,
     required_n,
 )
 
@@ -186,7 +191,110 @@ def mean(
     return Estimate(measurement, at if value is not None else None)
 
 
-def count(measurement_id: str, label: str, value: int, *, n: int, unit_of_analysis: str, better: Any) -> Estimate:
+def resampled(
+    measurement_id: str,
+    label: str,
+    value: float,
+    replicates: NDArray[np.float64],
+    *,
+    clusters: int,
+    n: int,
+    unit: str,
+    unit_of_analysis: str,
+    better: Any,
+    stratum: str | None = None,
+    share: bool = False,
+    positive: bool = False,
+    reason: str | None = None,
+) -> Estimate:
+    """An estimate whose interval comes from half samples by patient.
+
+    Args:
+        measurement_id: its id.
+        label: its name in words.
+        value: on all of the data.
+        replicates: (B,) the same on each half sample.
+        clusters: independent units on the smaller side.
+        n: units of analysis.
+        unit: unit of `value`.
+        unit_of_analysis: what the units are.
+        better: which way is better.
+        stratum: the subset or feature space.
+        share: it is a share of the units, so its interval is binomial at the effective sample size.
+        positive: it is a ratio, so its interval is symmetric on the logarithm.
+        reason: what limits it, printed beside it.
+    """
+    log = positive and value > 0 and bool((replicates > 0).all())
+
+    def at(alpha: float) -> Interval:
+        if share:
+            r = half_sample_share(value, replicates, clusters=clusters, units=n, alpha=alpha, sided=1)
+        elif log:
+            r = half_sample_interval(math.log(value), np.log(replicates), clusters=clusters, alpha=alpha, sided=1)
+        else:
+            r = half_sample_interval(value, replicates, clusters=clusters, alpha=alpha, sided=1)
+        low, high = (None if end is None else math.exp(end) if log else end for end in (r.low, r.high))
+        return Interval(
+            low=low, high=high, level=1 - alpha, method=r.method + (", of the logarithm" if log else ""), sided=1
+        )
+
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=value,
+        unit=unit,
+        interval=at(ALPHA),
+        n=n,
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+        stratum=stratum,
+        clusters=clusters,
+        reason=reason,
+    )
+
+    def shortfall(declared: Declared, alpha: float) -> str | None:
+        return None if clusters >= FEWEST_CLUSTERS else f"{clusters} independent units are too few for an interval"
+
+    return Estimate(measurement, at, shortfall)
+
+
+def plain(
+    measurement_id: str,
+    label: str,
+    value: float | None,
+    *,
+    n: int,
+    unit: str,
+    unit_of_analysis: str,
+    better: Any,
+    stratum: str | None = None,
+    reason: str | None = None,
+) -> Estimate:
+    """A number without an interval, for reading beside others."""
+    measurement = Measurement(
+        id=measurement_id,
+        label=label,
+        value=value,
+        unit=unit,
+        n=n,
+        unit_of_analysis=unit_of_analysis,
+        better=better,
+        stratum=stratum,
+        reason=reason,
+    )
+    return Estimate(measurement)
+
+
+def count(
+    measurement_id: str,
+    label: str,
+    value: int,
+    *,
+    n: int,
+    unit_of_analysis: str,
+    better: Any,
+    stratum: str | None = None,
+) -> Estimate:
     """A plain count."""
     measurement = Measurement(
         id=measurement_id,
@@ -196,6 +304,7 @@ def count(measurement_id: str, label: str, value: int, *, n: int, unit_of_analys
         n=n,
         unit_of_analysis=unit_of_analysis,
         better=better,
+        stratum=stratum,
     )
     return Estimate(measurement)
 

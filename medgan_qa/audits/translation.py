@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, subset
+from medgan_qa.audits.run import NotFiniteError
+from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, subset
 from medgan_qa.engines import Engine
-from medgan_qa.errors import MedganQAError
 from medgan_qa.metrics import body_mask
 from medgan_qa.subjects.protocols import Subject
 
@@ -25,10 +25,6 @@ BATCH = 16
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-
-
-class NotFiniteError(MedganQAError):
-    """The model returned NaN or infinity, so nothing that is computed from its images means anything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +78,37 @@ class TranslationRun:
     def __init__(self, subject: Subject, cohort: Cohort, detector: Subject | None, engine: Engine, seed: int) -> None:
         self.subject, self.cohort, self.detector, self.engine, self.seed = subject, cohort, detector, engine, seed
         self.cases = subset(cohort.cases, "test")
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Test only."""
+        return ("test",)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """None beside the audits' parameters."""
+        return {}
+
+    def dry_run(self) -> None:
+        """One image through the translator and the detector."""
+        images = self.cohort.load(self.cases[0])
+        self.subject.translate(images.image[None], 0)
+        if self.detector is not None:
+            target = images.target if images.target is not None else images.image
+            self.detector.read(for_detector(target, self.detector)[None])
+
+    def deviations(self) -> list[str]:
+        """Constant outputs, and one output for every input."""
+        if "items" not in vars(self):
+            return []
+        found = []
+        constant = sum(bool(np.ptp(item.output) == 0) for item in self.items)
+        if constant:
+            found.append(f"The model's output is a constant image in {constant} of {len(self.items)} cases.")
+        first = self.items[0].output
+        if len(self.items) > 1 and all(np.array_equal(item.output, first) for item in self.items[1:]):
+            found.append("The model's output is the same image for every input.")
+        return found
 
     @cached_property
     def items(self) -> list[Item]:

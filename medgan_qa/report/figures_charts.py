@@ -17,6 +17,7 @@ _PLOT_HEIGHT = 240.0
 
 # Vermilion, blue, green, purple, orange, sky blue and grey stay apart under the common colour-vision deficiencies.
 _COLOURS = ("#0072b2", "#e69f00", "#c43c00", "#7b3294", "#009e73", "#56b4e9", "#6b6b6b")
+_STROKES = (None, "6 3", "2 2", "8 3 2 3")
 _ORDER = ("kept", "weakened", "lost", "inverted")
 _ALIKE = {"weak": "weakened", "flat": "lost"}
 
@@ -117,6 +118,60 @@ def scatter(data: Mapping[str, Any], title: str) -> Markup:
         *_legend(groups),
     ]
     return drawing(PAGE_WIDTH, _TOP + _PLOT_HEIGHT + _BOTTOM, parts, title)
+
+
+def curves(data: Mapping[str, Any], title: str) -> Markup:
+    """Lines over a common axis, each with its band where it has one, and a legend.
+
+    Args:
+        data: `x_label`, `y_label`, `series` (each with `name`, `x`, `y` and optionally `low` and `high`, lists of one
+            length), and optionally `lines` (reference lines), `x_range` and `y_range`.
+        title: text alternative of the drawing.
+    """
+    series = data["series"]
+    heights = [v for entry in series for key in ("y", "low", "high") for v in entry.get(key) or [] if v is not None]
+    x_low, x_high = axis_range(data.get("x_range"), [v for entry in series for v in entry["x"]])
+    y_low, y_high = axis_range(data.get("y_range"), heights)
+    across = scale(x_low, x_high, _LEFT, _RIGHT)
+    up = scale(y_low, y_high, _TOP + _PLOT_HEIGHT, _TOP)
+    parts = [
+        *_grid(ticks(x_low, x_high, 6), across, ticks(y_low, y_high), up),
+        *_axis_titles(str(data.get("x_label", "")), str(data.get("y_label", ""))),
+        *(mark for entry in data.get("lines") or [] for mark in _reference_line(entry, across, up)),
+        *(mark for number, entry in enumerate(series) for mark in _curve(entry, across, up, number)),
+        *_curve_legend([str(entry["name"]) for entry in series]),
+    ]
+    return drawing(PAGE_WIDTH, _TOP + _PLOT_HEIGHT + _BOTTOM, parts, title)
+
+
+def _curve(
+    entry: Mapping[str, Any], across: Callable[[float], float], up: Callable[[float], float], number: int
+) -> list[Markup]:
+    def path(heights: Sequence[float]) -> list[str]:
+        return [f"{across(x):.2f} {up(y):.2f}" for x, y in zip(entry["x"], heights, strict=True)]
+
+    colour, dash = _stroke(number)
+    parts = []
+    if entry.get("low") and entry.get("high"):
+        band = [*path(entry["high"]), *reversed(path(entry["low"]))]
+        parts.append(tag("path", d=f"M{'L'.join(band)}Z", fill=colour, fill_opacity=0.16))
+    course = f"M{'L'.join(path(entry['y']))}"
+    return [*parts, tag("path", d=course, fill="none", stroke=colour, stroke_width=1.6, stroke_dasharray=dash)]
+
+
+def _stroke(number: int) -> tuple[str, str | None]:
+    """Colour and dashes of a line; both differ, so that a grey print still tells them apart."""
+    return _COLOURS[number % len(_COLOURS)], _STROKES[number % len(_STROKES)]
+
+
+def _curve_legend(names: Sequence[str]) -> list[Markup]:
+    parts: list[Markup] = []
+    x = _LEFT + 6
+    for number, name in enumerate(names):
+        colour, dash = _stroke(number)
+        parts += [line(x, 11, x + 22, 11, stroke=colour, width=1.6, dash=dash), text(x + 28, 14.5, name)]
+        x += 52 + text_width(name, 10)
+    return parts
 
 
 def _point(

@@ -61,8 +61,8 @@ def panels(exhibit: Exhibit, folder: Path) -> Panels:
     """Draw a panel exhibit.
 
     Args:
-        exhibit: of kind `panels`; `data` holds `cases`, `columns` and `display`, and `file` names an npz with `source`,
-            `output` and optionally `reference` of shape (K, H, W) in unit range, `lesion` and `reading` of the same
+        exhibit: of kind `panels`; `data` holds `cases`, `columns` and `display`, and `file` names an npz with `output`
+            and optionally `source` and `reference` of shape (K, H, W) in unit range, `lesion` and `reading` of the same
             shape and type bool.
         folder: the run's folder.
 
@@ -102,10 +102,10 @@ def _load(exhibit: Exhibit, folder: Path, count: int) -> dict[str, Array]:
             todo="run the audit again, or restore the file from the run's folder",
         ) from error
     wrong = {name: array.shape for name, array in arrays.items() if array.ndim != 3 or array.shape[0] != count}
-    if wrong or not {"source", "output"} <= arrays.keys():
+    if wrong or "output" not in arrays:
         raise RecordError(
             f"The images of exhibit {exhibit.id} do not fit its list of cases",
-            expected=f"source and output, and every array of shape ({count}, H, W)",
+            expected=f"output, and every array of shape ({count}, H, W)",
             found=str(wrong or sorted(arrays)),
             where=path,
             todo="run the audit again, or restore the file from the run's folder",

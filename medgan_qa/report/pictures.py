@@ -38,11 +38,21 @@ def finite(array: Array) -> Array:
     return np.nan_to_num(np.asarray(array, dtype=np.float64), nan=0.0, posinf=1.0, neginf=0.0)
 
 
-def picture(image: Image.Image, outlines: list[Markup], label: str) -> Markup:
-    """A picture with its longer side 34 mm long, outlines on top, and a text alternative."""
+def embedded(image: Array, display: tuple[float, float]) -> str:
+    """A grey image of shape (H, W) as a data address, in its own pixels and not enlarged."""
+    unit = (image - display[0]) / (display[1] - display[0])
+    return _address(Image.fromarray(np.rint(255 * np.clip(unit, 0.0, 1.0)).astype(np.uint8), mode="L"))
+
+
+def _address(image: Image.Image) -> str:
     data = BytesIO()
     image.save(data, "PNG", optimize=True)
-    href = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+
+
+def picture(image: Image.Image, outlines: list[Markup], label: str) -> Markup:
+    """A picture with its longer side 34 mm long, outlines on top, and a text alternative."""
+    href = _address(image)
     step = _SIDE / max(image.size)
     width, height = step * image.width, step * image.height
     return drawing(width, height, [tag("image", href=href, x=0, y=0, width=width, height=height), *outlines], label)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from medgan_qa.record import AuditResult, Record
+from medgan_qa.record import AuditResult, IndexEntry, Record
 from medgan_qa.report.annex import CaseTable, FileDigest, Term, case_tables, glossary, sources
 from medgan_qa.report.facts import Fact, Grid, fact, grids, plain
 from medgan_qa.report.marks import Mark, mark
@@ -17,6 +17,7 @@ from medgan_qa.report.view_audits import (
     AuditView,
     CriterionRow,
     MeasurementRow,
+    anchor,
     audit_views,
     criterion_rows,
     not_run,
@@ -58,6 +59,17 @@ class Identity(NamedTuple):
     created: str
 
 
+class IndexRow(NamedTuple):
+    """A heading of the scheme that the suite follows, and where it is answered."""
+
+    name: str
+    asks: str
+    audits: list[tuple[str, str]]
+    """Code and anchor."""
+    mark: Mark | None
+    note: str
+
+
 class Unrun(NamedTuple):
     """An audit that came to no pass and no fail."""
 
@@ -77,6 +89,7 @@ class View(NamedTuple):
     cover: list[Fact]
     criteria: list[CriterionRow]
     limits_short: list[str]
+    index: list[IndexRow]
     subject: list[Fact]
     card: list[Fact]
     tool: list[Fact]
@@ -115,6 +128,7 @@ def build_view(record: Record, folder: Path) -> View:
         cover=_cover(record),
         criteria=rows,
         limits_short=[_first_sentence(text) for text in record.limitations],
+        index=[_index(entry) for entry in record.index],
         subject=subject_facts(record.subject),
         card=card_facts(record.subject),
         tool=tool_facts(record),
@@ -133,6 +147,11 @@ def build_view(record: Record, folder: Path) -> View:
         terms=glossary(record, _OWN_WORDS),
         files=sources(record, folder),
     )
+
+
+def _index(entry: IndexEntry) -> IndexRow:
+    shown = None if entry.verdict is None else mark(entry.verdict)
+    return IndexRow(entry.name, entry.asks, [(code, anchor(code)) for code in entry.audits], shown, entry.note)
 
 
 def _unrun(audit: AuditResult) -> Unrun:

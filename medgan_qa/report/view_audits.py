@@ -11,9 +11,10 @@ from markupsafe import Markup
 from medgan_qa.record import AuditResult, Criterion, Exhibit, Measurement, Record, Verdict
 from medgan_qa.report import numbers
 from medgan_qa.report.facts import Fact, Grid, facts, grids, plain
-from medgan_qa.report.figures_charts import scatter
+from medgan_qa.report.figures_charts import curves, scatter
 from medgan_qa.report.figures_forest import forest
 from medgan_qa.report.figures_panels import Panels, panels
+from medgan_qa.report.figures_sheet import sheet
 from medgan_qa.report.marks import Mark, mark
 
 
@@ -165,9 +166,14 @@ def audit_views(record: Record, folder: Path) -> list[AuditView]:
     return views
 
 
+def anchor(code: str) -> str:
+    """Where an audit's section begins."""
+    return f"audit-{code.lower()}"
+
+
 def _audit(audit: AuditResult, rows: list[CriterionRow], folder: Path, figure: int) -> AuditView:
     return AuditView(
-        anchor=f"audit-{audit.code.lower()}",
+        anchor=anchor(audit.code),
         code=audit.code,
         title=audit.title,
         question=audit.question,
@@ -206,6 +212,10 @@ def exhibit_view(exhibit: Exhibit, criteria: Sequence[Criterion], folder: Path, 
         drawings = forest({**exhibit.data, "limit": _limit(exhibit.data, criteria)}, exhibit.title)
     elif exhibit.kind == "scatter":
         drawings = [scatter(exhibit.data, exhibit.title)]
+    elif exhibit.kind == "curves":
+        drawings = [curves(exhibit.data, exhibit.title)]
+    elif exhibit.kind == "sheet":
+        drawings = sheet(exhibit, folder)
     else:
         table = _counts(exhibit.data)
     return ExhibitView(number, exhibit.kind, exhibit.title, exhibit.caption, drawings, shown, table)

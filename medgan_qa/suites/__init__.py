@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
 from medgan_qa.audits import AUDITS, Audit
 from medgan_qa.criteria import Criteria, parse_criteria
 from medgan_qa.errors import ConfigurationError
+from medgan_qa.record import IndexEntry
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Suite:
     audits: tuple[Audit, ...]
     criteria: Criteria
     limitations: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the suite's run takes beside subject, cohort and detector."""
+    index: tuple[IndexEntry, ...] = ()
+    """Headings of a published scheme, and the audits that stand for them."""
 
 
 def names() -> list[str]:
@@ -58,4 +64,6 @@ def suite(name: str) -> Suite:
         audits=tuple(AUDITS[code] for code in content["audits"]),
         criteria=parse_criteria(content["criteria"], f"default criteria of suite {name}", default=True),
         limitations=tuple(content["limitations"]),
+        options=content.get("run", {}),
+        index=tuple(IndexEntry(**entry) for entry in content.get("index", [])),
     )

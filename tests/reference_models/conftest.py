@@ -12,6 +12,8 @@ from reference_models.recipes import Recipe, recipe
 
 NARROW = {
     "cyclegan": {"width": 8, "blocks": 1, "d_width": 8, "history": 3},
+    "dcgan": {"size": 32, "width": 4, "d_width": 4},
+    "phantom-facts": {"width": 2},
     "pix2pix": {"width": 8, "depth": 3, "d_width": 8, "dropout": 0.5},
     "segmenter": {"width": 4, "depth": 2},
 }

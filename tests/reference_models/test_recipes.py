@@ -10,11 +10,11 @@ import torch
 
 import reference_models
 from medgan_qa.cohorts.phantom import COHORT_SEED, draw_cohort
-from medgan_qa.cohorts.phantom_render import render
+from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.subjects.card import parse_card
 from reference_models import architectures
-from reference_models.data import Pool
+from reference_models.data import FACTS, Pool
 from reference_models.recipes import names, recipe
 from reference_models.training import build, card_text
 
@@ -25,7 +25,10 @@ def test_names() -> None:
     assert {
         "cyclegan-balanced",
         "cyclegan-healthy",
+        "dcgan-balanced",
+        "dcgan-collapsed",
         "detector-flair",
+        "features-flair",
         "pix2pix-balanced",
         "pix2pix-healthy",
     } <= set(names())
@@ -128,3 +131,53 @@ def test_batches_depend_on_seed_and_step_alone(tiny) -> None:
     assert not torch.equal(first.batch(7, 4).source, other.batch(7, 4).source)
     assert first.source.min() >= -1
     assert first.source.max() <= 1
+
+
+def test_one_domain_is_an_image_and_itself(tiny) -> None:
+    data = tiny("dcgan-balanced").data
+    pool = Pool(data, 1, CPU)
+    assert pool.partitions == ["train"]
+    drawn = [render(spec, "FLAIR", data.size) for spec in draw_cohort(COHORT_SEED, "train", data.patients)]
+    np.testing.assert_array_equal(pool.target[:, 0].numpy(), np.stack(drawn) * 2 - 1)
+    given = pool.batch(0, 4)
+    assert torch.equal(given.source, given.target)
+
+
+@pytest.mark.parametrize("name", ["features-flair", "cyclegan-balanced"])
+def test_facts_are_those_of_the_target_slices(tiny, name: str) -> None:
+    data = dataclasses.replace(tiny(name).data, patients=4)
+    pool = Pool(data, 1, CPU)
+    partition = data.partition if data.paired else f"{data.partition}-target"
+    facts = dict(zip(FACTS, pool.facts.T.numpy(), strict=True))
+    specs = draw_cohort(COHORT_SEED, partition, 4)
+    assert facts["age_years"].tolist() == [spec.patient.age_years for spec in specs]
+    assert facts["male"].tolist() == [spec.patient.sex == "M" for spec in specs]
+    np.testing.assert_allclose(facts["level_mm"], [spec.z_mm for spec in specs], rtol=1e-6)
+    np.testing.assert_allclose(facts["ventricles"], [spec.patient.ventricles for spec in specs], rtol=1e-6)
+    np.testing.assert_allclose(facts["atrophy"], [spec.patient.atrophy for spec in specs], rtol=1e-6)
+    areas = [anatomy(spec, data.size).mask.sum() * pixel_mm(data.size) ** 2 for spec in specs]
+    np.testing.assert_allclose(np.pi * facts["lesion_radius_mm"] ** 2, areas, rtol=1e-5)
+    assert facts["tumour"].tolist() == [area > 0 for area in areas]
+    drawn = pool.batch(2, 5)
+    for k in range(5):
+        j = int((pool.target == drawn.target[k]).flatten(1).all(1).nonzero()[0])
+        assert torch.equal(drawn.facts[k], pool.facts[j])
+
+
+def test_the_collapsed_twin_is_the_same_network_without_what_keeps_it_open() -> None:
+    balanced, collapsed = recipe("dcgan-balanced"), recipe("dcgan-collapsed")
+    assert balanced.data == collapsed.data
+    assert balanced.options.get("r1_gamma", 5.0) > 0
+    assert collapsed.options["r1_gamma"] == 0
+    assert collapsed.options["spread"] is False
+    assert collapsed.steps < balanced.steps
+    first, second = build(balanced, CPU), build(collapsed, CPU)
+    assert (first.architecture, first.config) == (second.architecture, second.config)
+
+
+def test_images_are_of_the_size_that_the_networks_take() -> None:
+    for arm in ("balanced", "collapsed"):
+        for size in ("cpu", "gpu"):
+            chosen = recipe(f"dcgan-{arm}", size)
+            assert chosen.options["size"] == chosen.data.size
+            assert chosen.options["latent_dim"] == chosen.card["latent_dim"]

@@ -8,17 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reference_models.data import Batch
-from reference_models.systems import SYSTEMS, CycleGAN, Pix2Pix, Segmenter
+from reference_models.data import FACTS, Batch
+from reference_models.systems import DCGAN, SYSTEMS, CycleGAN, PhantomFacts, Pix2Pix, Segmenter
 from reference_models.systems.base import trainable
 from reference_models.systems.cyclegan import HistoryPool
+from reference_models.systems.dcgan import r1_penalty
+from reference_models.systems.phantom_net import AGE_YEARS
 from reference_models.systems.segmenter import jitter, soft_dice_loss
 
 
 def batch(n: int = 3, size: int = 16) -> Batch:
     g = torch.Generator().manual_seed(5)
     source, target = (torch.rand((n, 1, size, size), generator=g) * 2 - 1 for _ in range(2))
-    return Batch(source, target, (target > 0.5).float())
+    facts = torch.rand((n, len(FACTS)), generator=g)
+    return Batch(source, target, (target > 0.5).float(), facts)
 
 
 def make(kind: type[nn.Module], **options) -> nn.Module:
@@ -129,6 +132,90 @@ def test_segmenter_learns_a_batch() -> None:
     assert isinstance(system, Segmenter)
     losses = [system.step(batch()) for _ in range(25)]
     assert losses[-1]["bce"] < 0.7 * losses[0]["bce"]
+
+
+def dcgan(**options: float) -> DCGAN:
+    system = make(DCGAN, **{"latent_dim": 4, "size": 16, "width": 4, "d_width": 4, **options})
+    assert isinstance(system, DCGAN)
+    return system
+
+
+def test_dcgan_step_trains_both_sides_each_by_its_own_optimizer() -> None:
+    system = dcgan()
+    g_before, d_before = snapshot([system.generator]), snapshot([system.discriminator])
+    d_after: list[Tensor] = []
+    system.optimizers["d"].register_step_post_hook(lambda *_: d_after.extend(snapshot([system.discriminator])))
+    before_step(system.optimizers["d"], lambda: seen.append(none_changed(g_before, [system.generator])))
+    seen: list[bool] = []
+    losses = system.step(batch(8))
+    assert seen == [True]
+    assert all_changed(g_before, [system.generator])
+    assert all_changed(d_before, [system.discriminator])
+    assert none_changed(d_after, [system.discriminator])  # the generator's turn is not its own
+    assert set(losses) == {"d", "g", "real_logit", "fake_logit"}
+    assert all(torch.isfinite(torch.tensor(v)) for v in losses.values())
+
+
+def test_dcgan_discriminator_learns_to_tell_noise_from_a_frozen_generator() -> None:
+    system = dcgan(g_lr=0.0, d_lr=1e-2, r1_gamma=0.1)
+    losses = [system.step(batch(8)) for _ in range(30)]
+    assert losses[-1]["d"] < 0.5 * losses[0]["d"]
+    assert losses[-1]["real_logit"] > losses[-1]["fake_logit"]
+
+
+def test_r1_penalty_of_a_linear_discriminator_is_its_squared_weight() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    penalty = r1_penalty(linear, batch(5, 8).target)
+    torch.testing.assert_close(penalty, linear[1].weight.square().sum())
+    penalty.backward()
+    torch.testing.assert_close(linear[1].weight.grad, 2 * linear[1].weight)
+
+
+def test_r1_falls_due_every_few_steps_also_in_a_resumed_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import reference_models.systems.dcgan as module
+
+    due: list[int] = []
+    current = dcgan(r1_every=3)
+    monkeypatch.setattr(module, "r1_penalty", lambda net, x: due.append(int(current.calls)) or r1_penalty(net, x))
+    for _ in range(5):
+        current.step(batch(4))
+    resumed = dcgan(r1_every=3)
+    resumed.load_state_dict(current.state_dict())
+    current = resumed
+    for _ in range(3):
+        current.step(batch(4))
+    assert due == [0, 3, 6]
+
+
+def test_no_penalty_is_computed_without_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    import reference_models.systems.dcgan as module
+
+    monkeypatch.setattr(module, "r1_penalty", lambda *_: pytest.fail("computed"))
+    dcgan(r1_gamma=0.0).step(batch(4))
+
+
+def test_phantom_facts_learn_a_batch() -> None:
+    system = make(PhantomFacts, width=2, lr=1e-2)
+    assert isinstance(system, PhantomFacts)
+    known = batch(8, 32)
+    known.facts[:, FACTS.index("tumour")] = torch.arange(8) % 2
+    known.facts[:, FACTS.index("age_years")] = torch.linspace(30, 80, 8)
+    first, *_, last = [system.step(known) for _ in range(60)]
+    assert last["tumour"] < 0.3 * first["tumour"]
+    assert last["age"] < 0.3 * first["age"]
+    assert last["side"] < first["side"]
+    with torch.no_grad():
+        logit, age = system.network(known.target).unbind(1)
+    assert ((logit > 0) == (known.facts[:, 0] > 0)).all()
+    years = age * AGE_YEARS[1] + AGE_YEARS[0]
+    assert (years - known.facts[:, FACTS.index("age_years")]).abs().mean() < 10
+
+
+def test_side_weight_zero_leaves_the_side_head_alone() -> None:
+    system = make(PhantomFacts, width=2, side_weight=0.0)
+    assert isinstance(system, PhantomFacts)
+    system.step(batch(4, 32))
+    assert not any(p.grad.any() for p in system.side_head.parameters() if p.grad is not None)
 
 
 def test_every_system_declares_what_a_checkpoint_says_of_it() -> None:

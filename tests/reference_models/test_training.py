@@ -17,7 +17,7 @@ from medgan_qa.subjects.load import load_subject
 from reference_models.recipes import Recipe
 from reference_models.training import train
 
-SYSTEMS = ["cyclegan-balanced", "pix2pix-balanced", "detector-flair"]
+SYSTEMS = ["cyclegan-balanced", "dcgan-balanced", "features-flair", "pix2pix-balanced", "detector-flair"]
 
 
 class Interrupted(Exception):
@@ -147,6 +147,14 @@ def test_the_written_model_loads_with_its_card_and_runs(tiny, tmp_path: Path, na
     if subject.card.task == "segmentation":
         assert subject.read(images).shape == (2, 32, 32)
         assert np.isfinite(subject.read(images)).all()
+    elif subject.card.task == "synthesis":
+        out = subject.sample(3, seed=1)
+        assert out.shape == (3, 1, 32, 32)
+        assert out.min() >= 0
+        assert out.max() <= 1
+    elif subject.card.task == "discriminator":
+        assert np.isfinite(subject.network(images, 0)).all()
+        assert subject.network(images, 0).shape == (2, 2)
     else:
         out = subject.translate(images)
         assert out.shape == images.shape

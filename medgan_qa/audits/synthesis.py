@@ -1,0 +1,300 @@
+"""A synthesis run: real images, training images and samples, with their features, shared by the audits of the suite.
+
+The test partition is the reference for fidelity and coverage; the train partition is what may have been memorized; real
+train against real test is the null that stands beside every value. Everything is made on first use and kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgan_qa import rng
+from medgan_qa.audits.run import NotFiniteError
+from medgan_qa.cohorts.cohort import Case, Cohort, Partition, patients, subset
+from medgan_qa.engines import Engine
+from medgan_qa.errors import DatasetError, ModelError
+from medgan_qa.stats import draw_halves
+from medgan_qa.subjects.protocols import SAMPLE_BATCH, Subject
+
+if TYPE_CHECKING:
+    from medgan_qa.features.store import FeatureStore
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+CHECKED = 8
+"""Images that are drawn again to see whether the sampler repeats itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images of one origin."""
+
+    images: Float
+    """(N, C, H, W) in unit range."""
+    names: tuple[str, ...]
+    """(N,) case ids, or `sample-00017`."""
+    patients: tuple[str, ...]
+    """(N,) the independent unit of each image; every sample is its own."""
+    cases: tuple[Case, ...] = ()
+    """(N,) for real images; empty for samples."""
+    masks: tuple[Bool | None, ...] = ()
+    """(N,) lesion masks of real images, (H, W); None where not annotated."""
+    spacing_mm: tuple[float, float] = (1.0, 1.0)
+    """Pixel spacing (dy, dx) of the first image; samples have the reference's."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def grey(self) -> Float:
+        """(N, H, W), the mean over channels."""
+        return self.images[:, 0] if self.images.shape[1] == 1 else self.images.mean(axis=1, dtype=np.float32)
+
+    def take(self, index: NDArray[np.intp]) -> Pictures:
+        """Some of them, in the order of `index`."""
+
+        def pick(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in index) if values else ()
+
+        return Pictures(
+            self.images[index],
+            pick(self.names),
+            pick(self.patients),
+            pick(self.cases),
+            pick(self.masks),
+            self.spacing_mm,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Every image as a vector of one extractor's features, in units of the real reference."""
+
+    name: str
+    identity: dict[str, Any]
+    """Name, version and digest of the extractor, for the Record."""
+    reference: Float
+    """(n, D), standardised by themselves."""
+    generated: Float
+    """(m, D), standardised by the reference."""
+    train: Float | None
+    """(t, D), standardised by the reference; None without a train partition."""
+    notes: tuple[str, ...]
+
+
+class SynthesisRun:
+    """Sampler and cohort, with everything computed from them once.
+
+    Args:
+        subject: the sampler under audit.
+        cohort: the cases; `test` is the reference, `train` what may have been memorized.
+        detector: a segmenter whose marks are measured as anatomy, or None.
+        engine: maps over images.
+        seed: the run's seed; it names every random stream.
+        samples: images to draw; None: as many as the reference has.
+        extractors: names of the feature extractors; criteria speak about the first.
+        resamples: half samples behind every interval.
+        store: keeps features between runs; None computes them anew.
+        discriminator: the sampler's own discriminator, for membership inference, or None.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        cohort: Cohort,
+        detector: Subject | None,
+        engine: Engine,
+        seed: int,
+        *,
+        samples: int | None = None,
+        extractors: tuple[str, ...] = ("radiomic", "pixels"),
+        resamples: int = 200,
+        store: FeatureStore | None = None,
+        discriminator: Subject | None = None,
+    ) -> None:
+        self.subject, self.cohort, self.detector, self.engine = subject, cohort, detector, engine
+        self.seed, self.samples, self.resamples = seed, samples, resamples
+        self.extractors, self.store, self.discriminator = tuple(dict.fromkeys(extractors)), store, discriminator
+        self._spaces: dict[str, Space] = {}
+        self.shared: dict[str, Any] = {}
+        """What one audit computed and another may need, by name."""
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Test, and train where there is one."""
+        return ("test", "train") if subset(self.cohort.cases, "train") else ("test",)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Samples, extractors, resamples."""
+        return {
+            "samples": len(self.sampled),
+            "extractors": [space.identity for space in self._spaces.values()],
+            "resamples": self.resamples,
+        }
+
+    @property
+    def primary(self) -> str:
+        """The extractor that default criteria speak about."""
+        return self.extractors[0]
+
+    def dry_run(self) -> None:
+        """Draw two images and compare their shape with the reference's."""
+        case = subset(self.cohort.cases, "test")[0]
+        expected, found = self.cohort.load(case).image.shape, self.subject.sample(2, self.seed).shape[1:]
+        if tuple(found) != tuple(expected):
+            raise ModelError(
+                "The samples have another shape than the real images.",
+                expected=f"{expected} (channels, rows, columns), as case {case.case_id}",
+                found=str(tuple(found)),
+                where=self.subject.path,
+                todo="Audit the sampler against images of its own size and channels.",
+            )
+
+    @cached_property
+    def reference(self) -> Pictures:
+        """The test partition."""
+        return self._read("test")
+
+    @cached_property
+    def train(self) -> Pictures | None:
+        """The train partition; None where the cohort holds none."""
+        return self._read("train") if "train" in self.partitions else None
+
+    @cached_property
+    def sampled(self) -> Pictures:
+        """What the sampler drew, as it came."""
+        n = self.samples or len(subset(self.cohort.cases, "test"))
+
+        def draw(first: int) -> Float:
+            return self.subject.sample(min(SAMPLE_BATCH, n - first), self.seed, first)
+
+        batches = self.engine.map(draw, range(0, n, SAMPLE_BATCH), label="Drawing samples")
+        names = tuple(f"sample-{k:05d}" for k in range(n))
+        return Pictures(np.concatenate(batches), names, names, spacing_mm=self.reference.spacing_mm)
+
+    @cached_property
+    def generated(self) -> Pictures:
+        """The samples, all of them finite.
+
+        Raises:
+            NotFiniteError: a sample holds NaN or infinity.
+        """
+        bad = np.flatnonzero(~np.isfinite(self.sampled.images).all(axis=(1, 2, 3)))
+        if bad.size:
+            raise NotFiniteError(
+                "The model returned NaN or infinity.",
+                expected="finite numbers in every image",
+                found=f"{bad.size} of {len(self.sampled)} samples, the first is {self.sampled.names[bad[0]]}",
+                where=self.subject.path,
+                todo="Repair the model; images that are not numbers are a failure, not a case to leave out.",
+            )
+        return self.sampled
+
+    def space(self, name: str | None = None) -> Space:
+        """The features of one extractor (the primary one by default), computed on first use.
+
+        Raises:
+            NotFiniteError: a sample holds NaN or infinity.
+            ConfigurationError, MissingDependencyError: the extractor cannot be had.
+        """
+        name = name or self.primary
+        if name not in self._spaces:
+            self._spaces[name] = self._extract(name)
+        return self._spaces[name]
+
+    @cached_property
+    def null(self) -> NDArray[np.intp] | None:
+        """Training images that stand in for samples in the comparison of real with real: as many, whole patients.
+
+        None without a train partition. Where the train partition is smaller than the samples, all of it.
+        """
+        if self.train is None:
+            return None
+        order = rng.child(self.seed, "null").permutation(np.array(patients(self.train.cases)))
+        rank = {patient: k for k, patient in enumerate(order)}
+        index = sorted(range(len(self.train)), key=lambda i: (rank[self.train.patients[i]], i))  # type: ignore[union-attr]
+        return np.array(index[: len(self.sampled)], dtype=np.intp)
+
+    @cached_property
+    def halves(self) -> dict[str, Bool]:
+        """Half samples by patient, (resamples, N) each, of `reference`, `generated` and `null`."""
+        groups = {"reference": self.reference.patients, "generated": self.sampled.patients}
+        if self.train is not None and self.null is not None:
+            groups["null"] = tuple(self.train.patients[i] for i in self.null)
+        return {
+            name: draw_halves(clusters, self.resamples, rng.child(self.seed, "halves", name))
+            for name, clusters in groups.items()
+        }
+
+    def deviations(self) -> list[str]:
+        """Samples that are not numbers or all alike, a sampler that does not repeat or ignores what it is given."""
+        found, images = [], self.sampled.images
+        broken = int((~np.isfinite(images).all(axis=(1, 2, 3))).sum())
+        if broken:
+            found.append(f"The model returned NaN or infinity in {broken} of {len(images)} samples.")
+        constant = int((np.ptp(images.reshape(len(images), -1), axis=1) == 0).sum())
+        if constant:
+            found.append(f"{constant} of {len(images)} samples are constant images.")
+        first = images[:CHECKED]
+        again = self.subject.sample(len(first), self.seed)
+        if not np.array_equal(first, again, equal_nan=True):
+            with np.errstate(invalid="ignore"):
+                apart = float(np.nanmax(np.abs(first - again), initial=0.0))
+            found.append(
+                f"The model is not deterministic: the same latent vectors gave other images (largest difference "
+                f"{apart:.3g} in unit range), so this run cannot be repeated exactly."
+            )
+        other = self.subject.sample(len(first), rng.child_seed(self.seed, "another seed"))
+        if np.array_equal(first, other, equal_nan=True):
+            found.append("The model ignores its latent vector: another seed gave the same images.")
+        notes = (note for space in self._spaces.values() for note in space.notes)
+        return [*found, *dict.fromkeys(notes)]
+
+    def _read(self, partition: Partition) -> Pictures:
+        cases = subset(self.cohort.cases, partition)
+        loaded = self.engine.map(self.cohort.load, cases, label=f"Reading {partition} images")
+        shapes = {images.image.shape for images in loaded}
+        if len(shapes) > 1:
+            raise DatasetError(
+                "The images of the cohort differ in size.",
+                expected="one size: features and samples are compared image with image",
+                found=f"{len(shapes)} sizes, among them {', '.join(map(str, sorted(shapes)[:3]))}",
+                where=self.cohort.name,
+                todo="Crop or resample them to the size that the model makes.",
+            )
+        return Pictures(
+            np.stack([images.image for images in loaded]),
+            tuple(case.case_id for case in cases),
+            tuple(case.patient_id for case in cases),
+            cases,
+            tuple(images.lesion_mask for images in loaded),
+            loaded[0].spacing_mm,
+        )
+
+    def _extract(self, name: str) -> Space:
+        from medgan_qa.features.extractor import extractor
+        from medgan_qa.features.normalise import Standardiser
+        from medgan_qa.features.store import FeatureStore
+
+        made = extractor(name, self.subject.device)
+        sets = {"reference": self.reference, "generated": self.generated}
+        if self.train is not None:
+            sets["train"] = self.train
+        store = self.store or FeatureStore(None)
+        raw = {
+            key: store.compute(made, pictures.images, self.engine, label=f"Features: {name}")
+            for key, pictures in sets.items()
+        }
+        scale = Standardiser.fit(raw["reference"])
+        features = {key: scale.apply(values).astype(np.float32) for key, values in raw.items()}
+        identity = {"name": made.name, "version": made.version, "digest": made.digest}
+        return Space(
+            name, identity, features["reference"], features["generated"], features.get("train"), tuple(store.warnings)
+        )
