@@ -10,11 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medgan_qa import rng
 from medgan_qa.cohorts.phantom import COHORT_SEED, PLANS, draw_cohort
-from medgan_qa.cohorts.phantom_render import render_pair
+from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render
+from medgan_qa.cohorts.phantom_spec import SliceSpec
+
+Array = NDArray[np.float32]
+
+FACTS = ("tumour", "age_years", "male", "level_mm", "ventricles", "atrophy", "lesion_radius_mm")
+"""What is known of every slice: `tumour` and `male` are 0 or 1, the radius is that of a disc of the lesion's area."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class DataConfig:
 
     source: str
     target: str
+    """The same as `source` where there is one domain only; the pair is then an image and itself."""
     size: int
     patients: int
     """Patients a domain; two slices each."""
@@ -35,11 +43,12 @@ class DataConfig:
 
 
 class Batch(NamedTuple):
-    """(N, 1, H, W) in [-1, 1]; the mask in {0, 1} belongs to the target."""
+    """(N, 1, H, W) in [-1, 1]; the mask in {0, 1} and the facts (N, len(FACTS)) belong to the target."""
 
     source: Tensor
     target: Tensor
     target_mask: Tensor
+    facts: Tensor
 
 
 class Pool:
@@ -50,11 +59,10 @@ class Pool:
         # Unpaired, the target domain shows other patients: nothing pairs up, not even by anatomy.
         target_partition = config.partition if config.paired else f"{config.partition}-target"
         source_lesions = config.target_lesions if config.paired else True
-        source, target, mask = _render(config, config.partition, lesions=source_lesions)
-        if not config.paired:
-            _, target, mask = _render(config, target_partition, lesions=config.target_lesions)
-        self.source, self.target, self.mask = (
-            torch.from_numpy(v[:, None]).to(device) for v in (source * 2 - 1, target * 2 - 1, mask)
+        drawn = _render(config, config.partition, lesions=source_lesions)
+        target = drawn if config.paired else _render(config, target_partition, lesions=config.target_lesions)
+        self.source, self.target, self.mask, self.facts = (
+            torch.from_numpy(v).to(device) for v in (drawn.source, target.target, target.mask, target.facts)
         )
         self.partitions = sorted({config.partition, target_partition})
 
@@ -63,12 +71,39 @@ class Pool:
         g = rng.child(self.seed, "batch", step)
         i = torch.from_numpy(g.integers(len(self.source), size=size))
         j = i if self.paired else torch.from_numpy(g.integers(len(self.target), size=size))
-        return Batch(self.source[i], self.target[j], self.mask[j])
+        return Batch(self.source[i], self.target[j], self.mask[j], self.facts[j])
 
 
-def _render(config: DataConfig, partition: str, *, lesions: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source, target and mask of every slice: three (N, H, W) float32, images in [0, 1]."""
+class _Rendered(NamedTuple):
+    """Every slice of a partition: (N, 1, H, W) float32, images in [-1, 1], and (N, len(FACTS))."""
+
+    source: Array
+    target: Array
+    mask: Array
+    facts: Array
+
+
+def _render(config: DataConfig, partition: str, *, lesions: bool) -> _Rendered:
     specs = draw_cohort(COHORT_SEED, partition, config.patients, PLANS if lesions else ("none",))
-    triples = [render_pair(spec, config.source, config.target, config.size) for spec in specs]
-    source, target, mask = (np.stack([t[k] for t in triples]).astype(np.float32) for k in range(3))
-    return source, target, mask
+    rendered = [_slice(spec, config) for spec in specs]
+    source, target, mask, facts = (np.stack(column).astype(np.float32) for column in zip(*rendered, strict=True))
+    return _Rendered(source[:, None] * 2 - 1, target[:, None] * 2 - 1, mask[:, None], facts)
+
+
+def _slice(spec: SliceSpec, config: DataConfig) -> tuple[Array, Array, Array, Array]:
+    """Source, target and mask of a slice, (H, W) in [0, 1], and its facts."""
+    scene = anatomy(spec, config.size)
+    target = render(spec, config.target, config.size, scene)
+    source = target if config.source == config.target else render(spec, config.source, config.size, scene)
+    patient, lesion = spec.patient, scene.mask.astype(np.float32)
+    radius = pixel_mm(config.size) * np.sqrt(lesion.sum() / np.pi)
+    facts = (
+        float(lesion.any()),
+        patient.age_years,
+        float(patient.sex == "M"),
+        spec.z_mm,
+        patient.ventricles,
+        patient.atrophy,
+        radius,
+    )
+    return source, target, lesion, np.array(facts, np.float32)

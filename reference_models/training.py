@@ -156,14 +156,15 @@ def _resume(path: Path, recipe: Recipe, system: System, ema: nn.Module, device: 
 
 def card_text(recipe: Recipe, partitions: list[str], *, device: str, seconds: float) -> str:
     """The model card as TOML, with a `[training]` table that says how the file came to be."""
+    contrasts = list(dict.fromkeys((recipe.data.source, recipe.data.target)))
     training: dict[str, Any] = {
         "recipe": recipe.name,
         "size": recipe.size,
         "method": recipe.method,
-        "phantoms": f"brain, {recipe.data.source} and {recipe.data.target}, {recipe.data.size} x {recipe.data.size}",
+        "phantoms": f"brain, {' and '.join(contrasts)}, {recipe.data.size} x {recipe.data.size}",
         "partitions": partitions,
         "patients_a_domain": recipe.data.patients,
-        "paired": recipe.data.paired,
+        **({"paired": recipe.data.paired} if len(contrasts) == 2 else {}),
         "tumours_in_target": "half of the slices" if recipe.data.target_lesions else "none",
         "steps": recipe.steps,
         "batch": recipe.batch,
