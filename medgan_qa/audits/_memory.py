@@ -260,10 +260,12 @@ def _in_features(run: SynthesisRun, name: str, groups: Index, unique: Index, hel
     k = min(len(groups), RIVALS + largest)
 
     def ratio(queries: NDArray[Any]) -> tuple[Float, Index]:
-        index, distance = nearest_neighbors(queries, space.train, k)
+        near = nearest_neighbors(queries, space.train, k)
+        index, distance = near.index, near.distance
         return neighbor_ratio(distance, index, groups, count=RIVALS), index[:, 0]
 
-    index, distance = nearest_neighbors(space.train[unique], space.train, min(len(groups), k + largest))
+    near = nearest_neighbors(space.train[unique], space.train, min(len(groups), k + largest))
+    index, distance = near.index, near.distance
     index, distance = _of_others(index, distance, groups[unique], groups, min(k, len(groups) - largest))
     samples, nearest = ratio(space.generated)
     among = neighbor_ratio(distance, index, groups, count=RIVALS)

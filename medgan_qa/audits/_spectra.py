@@ -15,8 +15,8 @@ from medgan_qa.audits.real_range import REAL
 from medgan_qa.audits.synthesis import SynthesisRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics import mean_power_spectrum
+from medgan_qa.metrics._power import FLOOR
 from medgan_qa.metrics.reference_range import Table
-from medgan_qa.metrics.spectrum import FLOOR
 from medgan_qa.record import Exhibit
 from medgan_qa.stats import FEWEST_CLUSTERS
 

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.audits._diversity import CODE, ms_ssim, vendi
+from medgan_qa.audits._twins import Calibrated, calibrated, in_pairs
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import Pair, pairs, sheet
 from medgan_qa.audits.numbers import ALPHA, count, identifier, rate
 from medgan_qa.audits.synthesis import SynthesisRun
-from medgan_qa.criteria import Estimate
-from medgan_qa.features.pixels import PixelExtractor
-from medgan_qa.metrics import birthday_diversity, nearest_neighbors
+from medgan_qa.criteria import Declared, Estimate
+from medgan_qa.metrics import birthday_diversity
 from medgan_qa.record import Exhibit, Interval, Measurement
+from medgan_qa.stats import required_n
 
 FEWEST = 40
 """Test patients, and samples, below which the distances of real images set no threshold."""
 MOST_ROWS = 200
-Float = NDArray[np.float64]
 Index = NDArray[np.intp]
-
-
-class Twins(NamedTuple):
-    """The image of another patient (or the other sample) that comes nearest to each image of one set."""
-
-    joint: Float
-    """(N, D) features and pixels, in units in which real images of different patients are about 1 apart."""
-    index: Index
-    """(N,) the nearest other."""
-    distance: Float
-    """(N,) its distance."""
-
-
-class Calibrated(NamedTuple):
-    """Nearest others among samples and among real images, and what counts as near-identical."""
-
-    samples: Twins
-    real: Twins
-    threshold: float
 
 
 def collapse(
@@ -71,11 +51,11 @@ def collapse(
     Why it matters. A generator that makes a few images over and over can be perfectly realistic. Its samples are worth
     as many patients as it makes different images, not as many as were drawn.
 
-    Known limits. Twins that differ by noise, blur or brightness are twins as far as the features and the threshold
-    allow. The rate rises with the number of samples. A generator that makes ten thousand different images has few twins
-    among a thousand samples; the lower end of the support says how many can be told. Vendi and MS-SSIM take noise for
-    diversity and are read beside FID-001. MS-SSIM saturates on aligned anatomy, where any two patients are alike: only
-    its difference to real pairs means something.
+    Known limits. Images that differ by noise or contrast alone are no twins in features that respond to these; the rate
+    in the pixels alone stands beside for that. The rate rises with the number of samples. A generator that makes ten
+    thousand different images has few twins among a thousand samples; the lower end of the support says how many can be
+    told. Vendi and MS-SSIM take noise for diversity and are read beside FID-001. MS-SSIM saturates on aligned anatomy,
+    where any two patients are alike: only its difference to real pairs means something.
 
     Method and source. Arora, Risteski and Zhang 2018 (birthday test); Friedman and Dieng 2023 (Vendi score); Odena,
     Olah and Shlens 2017 and Wang, Simoncelli and Bovik 2003 (MS-SSIM). A rare twin comes with its twin, so that events
@@ -87,75 +67,51 @@ def collapse(
     if min(people, n) < FEWEST:
         findings.missing = f"{people} test patients and {n} samples; {FEWEST} of each are needed to tell twins."
         return findings
-    found = _calibrated(run, closeness, quantile)
-    has_twin = found.samples.distance <= found.threshold
-    findings.estimates = [*_rates(run, found), *_support(run, found)]
+    both, pixels = calibrated(run, closeness, quantile)
+    twins = int(both.has_twin.sum())
+    findings.estimates = [*_rates(run, both, None), *_rates(run, pixels, "pixels alone"), *_support(run, both)]
     for name in run.extractors:
         findings.estimates += vendi(run, name, most)
     findings.estimates += ms_ssim(run, ssim_pairs)
-    findings.notes = _said(run, found, int(has_twin.sum()))
-    order = np.argsort(found.samples.distance, kind="stable")
-    findings.rows = [_row(run, found, i) for i in order[: has_twin.sum()][:MOST_ROWS]]
-    findings.tables[f"exhibits/{CODE}-samples.csv"] = [_row(run, found, i) for i in order]
-    findings.exhibits.append(_distances(found))
-    _show(run, findings, found, order, worst, random)
+    findings.notes = _said(run, both)
+    order = np.argsort(both.samples.distance, kind="stable")
+    findings.rows = [_row(run, both, i) for i in order[:twins][:MOST_ROWS]]
+    findings.tables[f"exhibits/{CODE}-samples.csv"] = [_row(run, both, i) for i in order]
+    findings.exhibits.append(_distances(both))
+    _show(run, findings, both, order, worst, random)
     return findings
 
 
-def _calibrated(run: SynthesisRun, closeness: float, quantile: float) -> Calibrated:
-    space, extractor = run.space(), PixelExtractor()
-    patients = run.reference.patients
-    parts = []
-    for real, generated in (
-        (space.reference, space.generated),
-        (extractor.features(run.reference.images), extractor.features(run.generated.images)),
-    ):
-        unit = float(np.median(_nearest_other(real.astype(np.float64), patients).distance))
-        # Where most real images are the same as another patient's there is no unit; only exact copies are found then.
-        parts.append([x.astype(np.float64) / ((unit or 1.0) * np.sqrt(2)) for x in (real, generated)])
-    reference, drawn = (np.hstack(side) for side in zip(*parts, strict=True))
-    real = _nearest_other(reference, patients)
-    threshold = closeness * float(np.quantile(real.distance, quantile, method="lower"))
-    return Calibrated(_nearest_other(drawn, run.generated.patients), real, threshold)
-
-
-def _nearest_other(joint: Float, patients: Sequence[str]) -> Twins:
-    """The nearest image of another patient."""
-    codes = np.unique(list(patients), return_inverse=True)[1]
-    near = nearest_neighbors(joint, joint, int(np.bincount(codes).max()) + 1)
-    # As many as a patient has images, and one more: one of them at least is another patient's.
-    at = (codes[near.index] != codes[:, None]).argmax(axis=1)[:, None]
-    index, distance = (np.take_along_axis(x, at, axis=1)[:, 0] for x in near)
-    return Twins(joint, index, distance)
-
-
-def _rates(run: SynthesisRun, found: Calibrated) -> list[Estimate]:
-    label = "Images that have an all but identical twin"
-    sides = ((None, run.generated, found.samples, "sample"), ("real images", run.reference, found.real, "image"))
-    return [
-        rate(
+def _rates(run: SynthesisRun, found: Calibrated, space: str | None) -> list[Estimate]:
+    """Share of samples with a twin, and the same of real images of different patients."""
+    sides = (
+        (space, run.generated, found.samples, "sample"),
+        (f"{space}, real images" if space else "real images", run.reference, found.real, "image"),
+    )
+    estimates = []
+    for stratum, pictures, twins, unit in sides:
+        flags = twins.distance <= found.threshold
+        estimate = rate(
             identifier(CODE, "near_identical_rate", stratum),
-            label,
-            twins.distance <= found.threshold,
-            in_pairs(twins.distance <= found.threshold, pictures.patients),
+            f"{unit.capitalize()}s that have an all but identical twin",
+            flags.tolist(),
+            in_pairs(flags, pictures.patients),
             unit_of_analysis=unit,
             stratum=stratum,
         )
-        for stratum, pictures, twins, unit in sides
-    ]
+        estimates.append(estimate._replace(shortfall=_shortfall(int(flags.sum()), len(flags))))
+    return estimates
 
 
-def in_pairs(has_twin: NDArray[np.bool_], patients: Sequence[str]) -> list[str]:
-    """Units of the rate of twins: two patients (samples) each, those with a twin together.
+def _shortfall(k: int, n: int) -> Callable[[Declared, float], str | None]:
+    def missing(declared: Declared, alpha: float) -> str | None:
+        limit = declared.limit.get("max")
+        if limit is None or not 0 < limit < 1 or k / n >= limit:
+            return None
+        needed = 2 * required_n(limit, alpha, -(-k // 2))
+        return f"{k} of {n} have a twin; {needed} are needed for this claim with {k}" if needed > n else None
 
-    A sample has a twin because the twin has one. The number of samples with a twin is therefore no sum of independent
-    events: among samples of equal chances its variance over its mean falls from 2, where twins are rare, to 1 where
-    every image comes many times (to 2.1 between). Two samples as one unit stand for the 2.
-    """
-    twinned = set(np.array(patients)[has_twin].tolist())
-    order = sorted(dict.fromkeys(patients), key=lambda patient: patient not in twinned)
-    place = {patient: k // 2 for k, patient in enumerate(order)}
-    return [f"pair {place[patient]}" for patient in patients]
+    return missing
 
 
 def _support(run: SynthesisRun, found: Calibrated) -> list[Estimate]:
@@ -191,12 +147,12 @@ def _support(run: SynthesisRun, found: Calibrated) -> list[Estimate]:
     return [Estimate(measurement, at), pairs_found]
 
 
-def _said(run: SynthesisRun, found: Calibrated, twins: int) -> list[str]:
+def _said(run: SynthesisRun, found: Calibrated) -> list[str]:
     closest = float(found.samples.distance.min())
     said = [
-        f"{twins} of {len(run.generated)} samples have a twin nearer than {found.threshold:.3g} (1 is the distance of "
-        f"real images to the nearest other patient); the nearest two samples are {closest:.3g} apart, the nearest two "
-        f"patients {found.real.distance.min():.3g}."
+        f"{found.has_twin.sum()} of {len(run.generated)} samples have a twin at most {found.threshold:.3g} away (1 is "
+        "the distance of real images to the nearest other patient); the nearest two samples are "
+        f"{closest:.3g} apart, the nearest two patients {found.real.distance.min():.3g}."
     ]
     if found.threshold == 0:
         said.append("Real images of different patients are identical to each other, so only exact twins are counted.")
@@ -210,7 +166,7 @@ def _row(run: SynthesisRun, found: Calibrated, i: int) -> Row:
     return {
         "case_id": run.generated.names[i],
         "patient_id": run.generated.patients[i],
-        "nearest_sample": run.generated.names[twins.index[i]],
+        "nearest_sample": run.generated.names[twins.nearest[i]],
         "distance": round(float(twins.distance[i]), 4),
         "near_identical": bool(twins.distance[i] <= found.threshold),
     }
@@ -226,7 +182,7 @@ def _distances(found: Calibrated) -> Exhibit:
         id=f"{CODE}-distances",
         kind="curves",
         title="Distance to the nearest other sample or patient",
-        caption=f"Share of images whose nearest other is at most that far; twins are up to {found.threshold:.3g} apart.",
+        caption=f"Share of images whose nearest other is at most that far; twins are at most {found.threshold:.3g}.",
         data={
             "x_label": "distance (1: median of real images)",
             "y_label": "share of images",
@@ -243,9 +199,9 @@ def _show(run: SynthesisRun, findings: Findings, found: Calibrated, order: Index
     picks: list[tuple[int, str]] = []
     shown: set[int] = set()
     for i in order.tolist():
-        if len(picks) < worst and not {i, int(twins.index[i])} & shown:
+        if len(picks) < worst and not {i, int(twins.nearest[i])} & shown:
             picks.append((i, "worst"))
-            shown |= {i, int(twins.index[i])}
+            shown |= {i, int(twins.nearest[i])}
     generator = rng.child(run.seed, "exhibit", CODE)
     drawn = [i for i in generator.permutation(len(images)).tolist() if i not in shown]
     picks += [(i, "random") for i in drawn[:random]]
@@ -259,9 +215,9 @@ def _show(run: SynthesisRun, findings: Findings, found: Calibrated, order: Index
         [
             Pair(
                 images.grey[i],
-                images.grey[twins.index[i]],
+                images.grey[twins.nearest[i]],
                 images.names[i],
-                images.names[twins.index[i]],
+                images.names[twins.nearest[i]],
                 f"distance {twins.distance[i]:.2f}{', twins' if twins.distance[i] <= found.threshold else ''}",
                 rule,
             )

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.audits._memory import IMAGE, Rule, WholeCopies, flagged_rate, whole_copies
+from medgan_qa.audits._memory import IMAGE, Rule, WholeCopies, flagged_rate, least_share, whole_copies
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import Pair, pairs
-from medgan_qa.audits.numbers import ALPHA, count, identifier, plain, rate
+from medgan_qa.audits.numbers import count, identifier, plain, rate
 from medgan_qa.audits.synthesis import SynthesisRun
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics._alignment import ORIENTATIONS, oriented
@@ -105,11 +105,11 @@ def copied_patients(
         ),
     ]
     findings.notes = _said(run, copies, patients)
-    interval = overall.measurement.interval
-    if p <= alpha and interval is not None and interval.low:
+    least = least_share(k, m, threshold.rank, threshold.n, alpha)
+    if p <= alpha and least > 0:
         findings.veto = (
             f"{CODE} found that {k} of {m} samples are copies of {patients} training patients "
-            f"(at least {interval.low:.1%} of the samples at {1 - ALPHA:.0%} confidence)."
+            f"(at least {least:.1%} of the samples at {1 - alpha:.0%} confidence)."
         )
     order = _by_badness(copies)
     findings.rows = [_row(run, copies, i) for i in order[:k][:MOST_ROWS]]
@@ -265,7 +265,7 @@ def _show(
         "Samples and the training images nearest to them",
         f"{min(worst, k)} of {k} copies, worst first; the {min(nearest, len(order) - k)} samples nearest to a training "
         "image that are no copies; others drawn at random. The training image is shown after the same orientation, "
-        "shift and gamma as the sample. The ratio is what it leaves unexplained over what the next patients do.",
+        "shift, gamma and gain as the sample. The ratio is what it leaves unexplained over what the next patients do.",
         [_pair(run, copies, int(i), rule) for i, rule in picks],
         ("sample", "training image, same change"),
     )
@@ -280,6 +280,13 @@ def _pair(run: SynthesisRun, copies: WholeCopies, sample: int, rule: str) -> Pai
         image = transformed(
             image, int(aligned.orientation[sample]), aligned.shift[sample], float(aligned.gamma[sample])
         )
+        image = image * _gain(run.generated.grey[sample], image)
         label = f"{aligned.transform(sample)}, ratio {aligned.ratio[sample]:.2f}"
     patient = run.train.patients[source]
     return Pair(run.generated.grey[sample], image, run.generated.names[sample], patient, label, rule)
+
+
+def _gain(image: Float, known: Float) -> np.float32:
+    """The factor that brings `known` nearest to `image`, by least squares."""
+    energy = float((known.astype(np.float64) ** 2).sum())
+    return np.float32((image.astype(np.float64) * known).sum() / energy if energy > 0 else 1.0)

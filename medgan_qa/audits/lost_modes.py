@@ -43,6 +43,8 @@ class Group(NamedTuple):
     """Against the samples' share being the reference's or more."""
     readable: bool
     """Its complete loss would have been found."""
+    is_mode: bool = False
+    """A mode, whose images are counted; otherwise a level of an attribute, which is read."""
 
 
 def lost_modes(
@@ -101,9 +103,9 @@ def lost_modes(
         for g, step in zip(groups, steps, strict=True)
         if g.readable and step.p_adjusted <= alpha and g.generated < lost_below * g.reference
     ]
-    adjusted = {g.name: step.p_adjusted for g, step in zip(groups, steps, strict=True)}
+    adjusted = [step.p_adjusted for step in steps]
     findings.estimates = _counts(run, groups, lost, least)
-    findings.estimates += [_share(run, g) for g in groups if not g.name.startswith("mode ")]
+    findings.estimates += [_share(run, g) for g in groups if not g.is_mode]
     findings.exhibits.append(_table(groups, lost, adjusted))
     findings.notes = [*_said(groups, lost, least), *_dominant(declared)]
     _exemplars(run, findings, neighbours, exemplars)
@@ -124,6 +126,7 @@ def _modes(bins: DifferentBins) -> list[Group]:
                 0.0,
                 p,
                 readable=True,
+                is_mode=True,
             )
         )
     return found
@@ -192,7 +195,7 @@ def _counts(run: SynthesisRun, groups: Sequence[Group], lost: Sequence[Group], l
 
     return [
         counted("lost_groups", "Modes and subgroups that are lost", len(lost)),
-        counted("lost_modes", "Modes that are lost", sum(g.name.startswith("mode ") for g in lost)),
+        counted("lost_modes", "Modes that are lost", sum(g.is_mode for g in lost)),
         counted("unreadable_groups", "Declared subgroups that cannot be read", sum(not g.readable for g in groups)),
         plain(
             identifier(CODE, "smallest_detectable", None),
@@ -221,18 +224,17 @@ def _share(run: SynthesisRun, group: Group) -> Estimate:
     )
 
 
-def _table(groups: Sequence[Group], lost: Sequence[Group], adjusted: dict[str, float]) -> Exhibit:
-    names = {g.name for g in lost}
+def _table(groups: Sequence[Group], lost: Sequence[Group], adjusted: Sequence[float]) -> Exhibit:
     rows = [
         [
             g.name,
             "-" if g.training is None else f"{100 * g.training:.1f} %",
             f"{100 * g.reference:.1f} %",
             f"{100 * g.generated:.1f} %" + (f" ± {100 * g.error:.1f}" if g.error else ""),
-            f"{adjusted[g.name]:.2g}" if g.readable else "-",
-            "LOST" if g.name in names else "" if g.readable else "not readable",
+            f"{p:.2g}" if g.readable else "-",
+            "LOST" if g in lost else "" if g.readable else "not readable",
         ]
-        for g in groups
+        for g, p in zip(groups, adjusted, strict=True)
     ]
     return Exhibit(
         id=f"{CODE}-groups",
@@ -263,8 +265,8 @@ def _dominant(declared: Sequence[tuple[Attribute, Attribute]]) -> list[str]:
         third = densest_third(train)
         if third is not None and third.share >= 0.6:
             said.append(
-                f"{third.share:.0%} of the training images have {train.name} {third.low:g} to {third.high:g}, a third of "
-                f"the range {third.least:g} to {third.most:g}."
+                f"{third.share:.0%} of the training images have {train.name} {third.low:g} to {third.high:g}, a third "
+                f"of the range {third.least:g} to {third.most:g}."
             )
         level, share = next(iter(composition(train).items()))
         if third is None and share >= 0.6:

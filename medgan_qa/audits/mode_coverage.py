@@ -93,7 +93,8 @@ def mode_coverage(run: SynthesisRun, *, k: int = 5, k_precision: int = 3) -> Fin
         )
     n, m = len(run.reference), samples
     findings.notes.append(
-        f"Coverage expected of {m} samples of the population of {n} images with k = {k}: {expected_coverage(n, m, k):.3f}."
+        f"Coverage expected of {m} samples of the population of {n} images with k = {k}: "
+        f"{expected_coverage(n, m, k):.3f}."
     )
     return findings
 

@@ -63,7 +63,10 @@ def too_few(run: SynthesisRun) -> str | None:
     people = len(set(run.reference.patients))
     least = min(people, len(run.sampled))
     if least < FEWEST:
-        return f"{people} test patients and {len(run.sampled)} samples; {FEWEST} of each are needed to compare shares of modes."
+        return (
+            f"{people} test patients and {len(run.sampled)} samples; {FEWEST} of each are needed to compare shares of "
+            "modes."
+        )
     return None
 
 

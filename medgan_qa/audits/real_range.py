@@ -37,6 +37,8 @@ class Split(NamedTuple):
     limits_from: str
     """`train` or `reference`."""
     limits: Index
+    patients: tuple[str, ...]
+    """Patients of the images that limits are made from."""
     held_out: Index
     """Of the test partition."""
 
@@ -66,15 +68,16 @@ class Judged(NamedTuple):
 
 
 def split_of(run: SynthesisRun) -> Split:
-    """Limits from all training images, all test images to judge; without a train partition half of the patients each."""
+    """Limits from all training images, all test images to judge; without a train partition, half of the patients."""
     everything = np.arange(len(run.reference))
     if run.train is not None:
-        return Split("train", np.arange(len(run.train)), everything)
+        return Split("train", np.arange(len(run.train)), run.train.patients, everything)
     patients = sorted(set(run.reference.patients))
     drawn = rng.child(run.seed, "real range").permutation(len(patients))
     half = {patients[k] for k in drawn[: math.ceil(len(patients) / 2)]}
     within = np.array([patient in half for patient in run.reference.patients])
-    return Split("reference", everything[within], everything[~within])
+    chosen = tuple(patient for patient in run.reference.patients if patient in half)
+    return Split("reference", everything[within], chosen, everything[~within])
 
 
 def too_few(code: str, run: SynthesisRun, split: Split, false_alarm: float) -> str | None:
@@ -115,11 +118,11 @@ def judge(tables: Mapping[str, Table], split: Split, quantities: Mapping[str, Qu
     """
     limits = taken(tables[split.limits_from], split.limits)
     held_out = taken(tables["reference"], split.held_out)
-    return Judged(
-        gross_failures(limits, tables["generated"], quantities, false_alarm),
-        gross_failures(limits, held_out, quantities, false_alarm),
-        split,
+    samples, real = (
+        gross_failures(limits, table, quantities, false_alarm, split.patients)
+        for table in (tables["generated"], held_out)
     )
+    return Judged(samples, real, split)
 
 
 def taken(table: Table, index: Index) -> Table:

@@ -70,12 +70,10 @@ def _raw(pictures: Pictures, name: str) -> list[str | None]:
 def _levels(name: str, raw: Sequence[Sequence[str | None]]) -> list[Attribute]:
     numbers = [[_number(value) for value in values] for values in raw]
     told = [value for values in raw for value in values if value is not None]
-    numeric = all(
-        v is not None for values, n in zip(raw, numbers, strict=True) for t, v in zip(values, n) if t is not None
-    )
-    if not numeric or len(set(told)) <= BANDS:
-        return [Attribute(name, tuple(values)) for values in raw]
     known = [v for values in numbers for v in values if v is not None]
+    # Fewer different numbers than bands, however they are written, are levels of their own.
+    if len(known) < len(told) or len(set(known)) <= BANDS:
+        return [Attribute(name, tuple(values)) for values in raw]
     width = _round_width((max(known) - min(known)) / BANDS)
     return [
         Attribute(
@@ -103,7 +101,8 @@ def _round_width(width: float) -> float:
 
 def _band(value: float, width: float) -> str:
     low = math.floor(value / width + 1e-9) * width
-    return f"{low:g} to {low + width:g}"
+    # More digits than :g has, so that bands of dates and identifiers keep apart.
+    return f"{low:.12g} to {low + width:.12g}"
 
 
 def _lesion_sizes(pictures: Pictures) -> tuple[str | None, ...]:

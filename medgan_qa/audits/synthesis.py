@@ -145,7 +145,16 @@ class SynthesisRun:
         return self.extractors[0]
 
     def dry_run(self) -> None:
-        """Draw two images and compare their shape with the reference's."""
+        """Draw two images, compare their shape with the reference's, and find every extractor.
+
+        Raises:
+            ConfigurationError, MissingDependencyError: an extractor cannot be had.
+            ModelError: the samples have another shape than the real images.
+        """
+        from medgan_qa.features.extractor import extractor
+
+        for name in self.extractors:
+            extractor(name, self.subject.device)
         case = subset(self.cohort.cases, "test")[0]
         expected, found = self.cohort.load(case).image.shape, self.subject.sample(2, self.seed).shape[1:]
         if tuple(found) != tuple(expected):
@@ -239,14 +248,15 @@ class SynthesisRun:
         broken = int((~np.isfinite(images).all(axis=(1, 2, 3))).sum())
         if broken:
             found.append(f"The model returned NaN or infinity in {broken} of {len(images)} samples.")
-        constant = int((np.ptp(images.reshape(len(images), -1), axis=1) == 0).sum())
+        flat = images.reshape(len(images), -1)
+        constant = int((flat == flat[:, :1]).all(axis=1).sum())
         if constant:
             found.append(f"{constant} of {len(images)} samples are constant images.")
         first = images[:CHECKED]
         again = self.subject.sample(len(first), self.seed)
         if not np.array_equal(first, again, equal_nan=True):
-            with np.errstate(invalid="ignore"):
-                apart = float(np.nanmax(np.abs(first - again), initial=0.0))
+            both = np.isfinite(first) & np.isfinite(again)
+            apart = float(np.abs(first[both] - again[both]).max(initial=0.0))
             found.append(
                 f"The model is not deterministic: the same latent vectors gave other images (largest difference "
                 f"{apart:.3g} in unit range), so this run cannot be repeated exactly."

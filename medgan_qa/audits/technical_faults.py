@@ -30,9 +30,9 @@ from medgan_qa.metrics import (
     radial_power_spectrum,
     spectral_peaks,
 )
+from medgan_qa.metrics._power import FLOOR, SMALLEST_SIDE
 from medgan_qa.metrics.image_faults import FAULTS
 from medgan_qa.metrics.reference_range import Quantity, Table
-from medgan_qa.metrics.spectrum import FLOOR, SMALLEST_SIDE
 from medgan_qa.record import Exhibit
 
 CODE = "FID-002"
@@ -80,10 +80,10 @@ def technical_faults(run: SynthesisRun, *, false_alarm: float = 0.01, worst: int
     samples and counted; what is expected by chance stands beside it. Faulty training images widen the limits. Several
     slices of a patient count as exchangeable. Channels are averaged. Faults of content are ANA-001.
 
-    Method and source. Order statistics of the largest standardised deviation (Wilks 1941; Vovk et al. 2005), after the
-    constraint of Zamzmi et al. 2025. Checkerboards: Odena et al. 2016; radial spectrum: Durall et al. 2020; mean
-    spectrum: Wang et al. 2020. Shares: Clopper and Pearson 1934, clustered by patient; means: half samples by patient
-    (Shao and Wu 1989).
+    Method and source. Range: smallest tail share over the measures (Tippett 1931; Pickands 1975), with the limit set by
+    held-out scores of real images (Vovk 2015), after the constraint of Zamzmi et al. 2025. Checkerboards: Odena et al.
+    2016; radial spectrum: Durall et al. 2020; mean spectrum: Wang et al. 2020. Shares: Clopper and Pearson 1934,
+    clustered by patient; means: half samples by patient (Shao and Wu 1989).
     """
     findings = Findings()
     height, width = run.sampled.grey.shape[1:]

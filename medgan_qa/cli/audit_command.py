@@ -190,7 +190,10 @@ def show(record: Record, out: Path) -> None:
     colours = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "magenta", "not_applicable": "white"}
     console = Console()
     console.print(f"[bold {colours[record.verdict]}]{record.verdict.upper()}[/]  {record.reason}", highlight=False)
-    table = Table("criterion", "measurement", "n", "estimate", "bound", "limit", "verdict", box=None, pad_edge=False)
+    table = Table("criterion", box=None, pad_edge=False)
+    table.add_column("measurement", overflow="fold", min_width=30)
+    for heading in ("n", "estimate", "bound", "limit", "verdict"):
+        table.add_column(heading)
     for audit in record.audits:
         for c in audit.criteria:
             limit = ", ".join(f"{k} {v:g}" for k, v in c.limit.items())

@@ -82,6 +82,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             if found != FORMAT:
                 raise Damaged(f"format {found} instead of {FORMAT}")
             yield db
+    except ValueError as error:  # text in the file that is none, met by SQLite or by Python
+        raise Damaged(str(error)) from error
     except sqlite3.Error as error:
         if _primary(error) in _DAMAGE:
             raise Damaged(str(error)) from error
@@ -184,7 +186,7 @@ def evict(db: sqlite3.Connection, max_bytes: int) -> None:
                 "DELETE FROM features WHERE rowid IN (SELECT rowid FROM features ORDER BY used LIMIT ?)",
                 (max(1, round(share * count)),),
             )
-    db.execute("PRAGMA incremental_vacuum").fetchall()
+    _shrink(db)
 
 
 def clear(db: sqlite3.Connection, name: str | None) -> int:
@@ -195,7 +197,7 @@ def clear(db: sqlite3.Connection, name: str | None) -> int:
             f"DELETE FROM features WHERE extractor IN (SELECT id FROM extractors {where})", values
         ).rowcount
         db.execute(f"DELETE FROM extractors {where}", values)
-    db.execute("PRAGMA incremental_vacuum").fetchall()
+    _shrink(db)
     return removed
 
 
@@ -222,6 +224,8 @@ def _create(path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         fresh = Path(folder) / path.name
         with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+            # an empty file that a power cut damages is found damaged and costs nothing; waiting for the disk does
+            db.execute("PRAGMA synchronous = OFF")
             db.executescript(_TABLES)
         try:
             os.link(fresh, path)
@@ -229,6 +233,12 @@ def _create(path: Path) -> None:
             return
         except OSError:  # a file system without hard links
             fresh.replace(path)
+
+
+def _shrink(db: sqlite3.Connection) -> None:
+    """Give the pages that hold nothing back to the file system."""
+    # as a script: `execute` stops after the first page
+    db.executescript("PRAGMA incremental_vacuum")
 
 
 @contextmanager

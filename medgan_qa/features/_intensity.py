@@ -44,7 +44,10 @@ def levels_of(images: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def first_order(values: Float, mask: Mask) -> Float:
-    """`FIRST_ORDER_NAMES` (N, 15) of the elements of (N, P) values under a mask with at least one in every row."""
+    """`FIRST_ORDER_NAMES` (N, 15) of the elements of (N, P) values under a mask with at least one in every row.
+
+    The values are those of float32 images: quantiles are taken at that precision.
+    """
     count = mask.sum(axis=1)
     ordered = np.sort(np.where(mask, values, np.inf).astype(np.float32), axis=1)
     low, tenth, quarter, median, upper, ninetieth, high = (

@@ -2,8 +2,9 @@
 
 Grey levels are integers (N, H, W), 1 ... `LEVELS` inside the region of interest and 0 outside of it. Definitions and
 names follow the Image Biomarker Standardisation Initiative (IBSI), reference manual, section 3: "by slice, with merged
-directions" for GLCM and GLRLM. Left out are features that follow exactly from others by a linear equation (sum average,
-cluster tendency) and those that count pixels rather than describe them (the non-uniformities that are not normalised).
+directions" for GLCM and GLRLM. Left out are features that follow from others by a linear equation, exactly or nearly so
+(sum average, cluster tendency; the normalised inverse differences at 32 levels), and those that grow with the number of
+pixels (the non-uniformities that are not normalised).
 
 References:
     A. Zwanenburg et al., "The Image Biomarker Standardization Initiative", Radiology 295 (2020) 328-338;
@@ -31,9 +32,7 @@ GLCM_NAMES = (
     "angular_second_moment",
     "contrast",
     "inverse_difference",
-    "normalised_inverse_difference",
     "inverse_difference_moment",
-    "normalised_inverse_difference_moment",
     "inverse_variance",
     "correlation",
     "autocorrelation",
@@ -58,14 +57,12 @@ _SUM_START = np.searchsorted((_I + _J)[_SUM_ORDER], _SUMS)
 _CLOSENESS = np.stack(
     [
         1 / (1 + _STEPS),
-        1 / (1 + _STEPS / LEVELS),
         1 / (1 + _STEPS**2),
-        1 / (1 + _STEPS**2 / LEVELS**2),
         (_STEPS > 0) / np.maximum(_STEPS**2, 1),
     ],
     axis=1,
 )
-"""Weights by difference of level: the inverse differences, their moments, and the inverse variance."""
+"""Weights by difference of level: the inverse difference, its moment, and the inverse variance."""
 
 
 def entropy(p: Float) -> Float:
@@ -91,7 +88,7 @@ def glcm(levels: Levels, distance: int) -> Float:
 
 
 def glcm_features(levels: Levels, distance: int) -> Float:
-    """`GLCM_NAMES` (N, 21) of the co-occurrence at `distance`. Where nothing varies, correlation is 1."""
+    """`GLCM_NAMES` (N, 19) of the co-occurrence at `distance`. Where nothing varies, correlation is 1."""
     matrix = glcm(levels, distance)
     p, marginals = matrix.reshape(len(levels), LEVELS**2), matrix.sum(axis=2)
     difference = np.add.reduceat(p[:, _DIFFERENCE_ORDER], _DIFFERENCE_START, axis=1)
@@ -103,7 +100,7 @@ def glcm_features(levels: Levels, distance: int) -> Float:
     # E (i - j)^2 = 2 variance - 2 covariance; the correlation of a constant region is 1, it is predicted perfectly
     covariance = variance - contrast / 2
     correlation = np.where(variance > 0, covariance / np.where(variance > 0, variance, 1), 1.0)
-    idf, idn, idm, idmn, inverse_variance = np.einsum("nd,dk->kn", difference, _CLOSENESS)
+    inverse, inverse_moment, inverse_variance = np.einsum("nd,dk->kn", difference, _CLOSENESS)
     deviation = _SUMS - 2 * average[:, None]
     joint, marginal = entropy(p), entropy(marginals)
     # p is symmetric: both cross entropies of IBSI (HXY1, HXY2) are twice the marginal entropy
@@ -119,10 +116,8 @@ def glcm_features(levels: Levels, distance: int) -> Float:
         entropy(total),
         (p**2).sum(axis=1),
         contrast,
-        idf,
-        idn,
-        idm,
-        idmn,
+        inverse,
+        inverse_moment,
         inverse_variance,
         correlation,
         covariance + average**2,

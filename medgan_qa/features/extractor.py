@@ -205,5 +205,5 @@ def _pixels() -> Any:
 
 _EMBEDDED: dict[str, tuple[Callable[[], Extractor], str]] = {
     "radiomic": (_radiomic, "embedded; texture, shape and intensity statistics that have names; needs no weights"),
-    "pixels": (_pixels, "embedded; the image averaged down to at most 32 x 32; needs no weights"),
+    "pixels": (_pixels, "embedded; the image averaged down to at most 16 x 16; needs no weights"),
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medgan_qa.features.extractor import checked, parameter_digest
 
-SIDE = 32
+SIDE = 16
 """Largest number of rows and of columns; a side that is smaller stays as it is."""
 BATCH_PIXELS = 2**20
 """Pixels worked on at once; bounds the memory."""

@@ -30,6 +30,8 @@ DISTANCES = (1, 3)
 BATCH_PIXELS = 2**18
 """Pixels worked on at once; bounds the memory, and changes no value."""
 OUTSIDE_NAMES = ("share_below_range", "share_above_range")
+BODY_LACKS = "maximum"
+"""The brightest pixel is in the body, so the body's maximum would be the image's once more."""
 DETAILS = ("horizontal", "vertical", "diagonal")
 
 Float = NDArray[np.float64]
@@ -42,7 +44,7 @@ def _named(family: str, names: tuple[str, ...]) -> tuple[str, ...]:
 FEATURE_NAMES: tuple[str, ...] = (
     *_named("image", _intensity.FIRST_ORDER_NAMES),
     *_named("image", OUTSIDE_NAMES),
-    *_named("body", _intensity.FIRST_ORDER_NAMES),
+    *_named("body", tuple(name for name in _intensity.FIRST_ORDER_NAMES if name != BODY_LACKS)),
     *(name for d in DISTANCES for name in _named(f"glcm_{d}", _texture.GLCM_NAMES)),
     *_named("glrlm", _runs.SIZE_NAMES),
     *_named("glszm", _runs.SIZE_NAMES),
@@ -101,7 +103,11 @@ def _features(images: NDArray[np.float32]) -> Float:
     spectrum, details = _filters.spectrum(wide), _filters.haar_details(wide)
     families = [
         _intensity_of(wide.reshape(n, -1)),
-        _intensity.first_order(wide.reshape(n, -1), body.reshape(n, -1)),
+        np.delete(
+            _intensity.first_order(wide.reshape(n, -1), body.reshape(n, -1)),
+            _intensity.FIRST_ORDER_NAMES.index(BODY_LACKS),
+            axis=1,
+        ),
         *(_texture.glcm_features(levels, d) for d in DISTANCES),
         _runs.glrlm_features(levels),
         _runs.glszm_features(levels),

@@ -34,7 +34,7 @@ DEFAULT: Final = "default"
 DEFAULT_BYTES = 2_000_000_000
 BATCH = 64
 """Images handed to the extractor at once, and written in one transaction."""
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Contents(NamedTuple):
@@ -66,8 +66,8 @@ def default_limit() -> int:
     text = os.environ.get(LIMIT_VARIABLE, "").strip()
     if not text:
         return DEFAULT_BYTES
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B?)", text.upper())
-    if match is None or match[2] not in _UNITS:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.upper())
+    if match is None:
         raise ConfigurationError(
             "The bound of the feature store is no size.",
             expected="a number of bytes, or one with KB, MB, GB or TB, such as 500MB",

@@ -89,7 +89,7 @@ class View(NamedTuple):
     cover: list[Fact]
     criteria: list[CriterionRow]
     limits_short: list[str]
-    index: list[IndexRow]
+    headings: list[IndexRow]
     subject: list[Fact]
     card: list[Fact]
     tool: list[Fact]
@@ -128,7 +128,7 @@ def build_view(record: Record, folder: Path) -> View:
         cover=_cover(record),
         criteria=rows,
         limits_short=[_first_sentence(text) for text in record.limitations],
-        index=[_index(entry) for entry in record.index],
+        headings=[_index(entry) for entry in record.index],
         subject=subject_facts(record.subject),
         card=card_facts(record.subject),
         tool=tool_facts(record),

@@ -17,6 +17,9 @@ from medgan_qa.report.figures_panels import Panels, panels
 from medgan_qa.report.figures_sheet import sheet
 from medgan_qa.report.marks import Mark, mark
 
+_NULLS = ("real against real", "real test images", "real images", "real")
+"""Strata that say what real images give: the null of the measurement whose stratum stands before."""
+
 
 class CriterionRow(NamedTuple):
     """A criterion with its result, every cell as text."""
@@ -52,6 +55,10 @@ class MeasurementRow(NamedTuple):
     sample: str
     note: str
     missing: str
+    real: str = ""
+    """The same between real images, where it was measured."""
+    again: bool = False
+    """Another stratum of the row before: label, method and sample are not said again."""
 
 
 class ExhibitView(NamedTuple):
@@ -77,6 +84,8 @@ class AuditView(NamedTuple):
     reason: str
     criteria: list[CriterionRow]
     measurements: list[MeasurementRow]
+    has_real: bool
+    """Some rows carry the same between real images."""
     exhibits: list[ExhibitView]
     notes: list[str]
     parameters: list[Fact]
@@ -151,6 +160,37 @@ def measurement_row(item: Measurement, limits: Sequence[float] = ()) -> Measurem
     )
 
 
+def _null_of(item: Measurement) -> str | None:
+    """The stratum whose null this is; None for a measurement that stands for itself."""
+    stratum = item.stratum or ""
+    ending = next((e for e in _NULLS if stratum == e or stratum.endswith(f", {e}")), None)
+    return None if ending is None else stratum.removesuffix(ending).removesuffix(", ")
+
+
+def _base(item: Measurement) -> str:
+    return item.id.partition("[")[0]
+
+
+def _measurement_rows(audit: AuditResult) -> list[MeasurementRow]:
+    """A row a measurement; its null between real images stands beside it and not below."""
+    own = {(_base(item), item.stratum or "") for item in audit.measurements}
+    nulls = {(_base(item), _null_of(item) or ""): item for item in audit.measurements if _null_of(item) is not None}
+    rows: list[MeasurementRow] = []
+    before: tuple[str, str, str] | None = None
+    first = {base: k for k, base in reversed(list(enumerate(map(_base, audit.measurements))))}
+    for item in sorted(audit.measurements, key=lambda one: first[_base(one)]):
+        null = _null_of(item)
+        if null is not None and (_base(item), null) in own:
+            continue
+        beside = nulls.get((_base(item), item.stratum or ""))
+        row = measurement_row(item, _limits(audit, item))
+        same = (_base(item), row.method, row.sample)
+        real = "" if beside is None or beside.value is None else numbers.against(beside.value, (), beside.unit)
+        rows.append(row._replace(real=real, again=same == before and not row.note and not row.missing))
+        before = same
+    return rows
+
+
 def audit_views(record: Record, folder: Path) -> list[AuditView]:
     """One view an audit; figures are numbered through the whole report.
 
@@ -180,7 +220,8 @@ def _audit(audit: AuditResult, rows: list[CriterionRow], folder: Path, figure: i
         mark=mark(audit.verdict),
         reason=audit.reason,
         criteria=[] if all(row.reason in audit.reason for row in rows) else rows,
-        measurements=[measurement_row(item, _limits(audit, item)) for item in audit.measurements],
+        measurements=_measurement_rows(audit),
+        has_real=any(_null_of(item) for item in audit.measurements),
         exhibits=[
             exhibit_view(item, audit.criteria, folder, figure + place) for place, item in enumerate(audit.exhibits, 1)
         ],
@@ -232,7 +273,8 @@ def _limit(data: Mapping[str, Any], criteria: Sequence[Criterion]) -> Mapping[An
 
 
 def _counts(data: Mapping[str, Any]) -> Grid:
-    return Grid("", [str(name) for name in data["columns"]], [[plain(cell) for cell in row] for row in data["rows"]])
+    rows = [["" if cell == "" else plain(cell) for cell in row] for row in data["rows"]]
+    return Grid("", [str(name) for name in data["columns"]], rows)
 
 
 def not_run(record: Record) -> list[AuditResult]:

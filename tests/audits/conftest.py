@@ -1,15 +1,20 @@
-"""Phantom cohorts that tests share, and one way to audit a planted translator on them."""
+"""Phantom cohorts that tests share, and one way each to audit a planted translator and a planted sampler on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 
-from medgan_qa.cohorts.phantom import BrainPhantoms
+from medgan_qa.audits.catalogue import Findings
+from medgan_qa.audits.synthesis import Pictures, SynthesisRun
+from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
 from medgan_qa.controls import Defect, ThresholdDetector, planted_translator
+from medgan_qa.controls.samplers import Independent, Plan, planted_sampler
 from medgan_qa.engines import LocalEngine
+from medgan_qa.features.store import FeatureStore
 from medgan_qa.record import AuditResult, Measurement
 from medgan_qa.runner import RunResult, run_audit
 from medgan_qa.subjects.protocols import Subject
@@ -70,3 +75,52 @@ def measured() -> Callable[[RunResult, str], Measurement]:
 def blind() -> Subject:
     """A detector that never marks anything."""
     return ThresholdDetector(level=99.0).subject()
+
+
+Sampled = Callable[..., SynthesisRun]
+
+
+class OnlyTest:
+    """A cohort of which the train partition was not given."""
+
+    def __init__(self, cohort: BrainSlices) -> None:
+        self._cohort = cohort
+        self.cases = tuple(case for case in cohort.cases if case.partition == "test")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cohort, name)
+
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """A run of a planted sampler on brain slices; real images are read once, and features computed once."""
+    store = FeatureStore(tmp_path_factory.mktemp("features"))
+
+    @cache
+    def real(people: int, modes: bool) -> tuple[BrainSlices, Pictures, Pictures | None]:
+        cohort = BrainSlices(people=people, modes=modes)
+        run = SynthesisRun(planted_sampler(cohort, Independent()), cohort, None, LocalEngine(), 0)
+        return cohort, run.reference, run.train
+
+    @cache
+    def run(
+        plan: Plan, people: int = 150, modes: bool = False, train: bool = True, seed: int = 0, **options: Any
+    ) -> SynthesisRun:
+        cohort, reference, training = real(people, modes)
+        options = {"extractors": ("radiomic",), "resamples": 100, "store": store, **options}
+        given = cohort if train else OnlyTest(cohort)
+        made = SynthesisRun(planted_sampler(cohort, plan), given, None, LocalEngine(), seed, **options)
+        made.__dict__.update(reference=reference, **({"train": training} if train else {}))
+        return made
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def value_of() -> Callable[[Findings, str], Measurement]:
+    """A measurement of an audit that was run by itself, by its id."""
+
+    def find(findings: Findings, measurement_id: str) -> Measurement:
+        return next(e.measurement for e in findings.estimates if e.measurement.id == measurement_id)
+
+    return find

@@ -75,7 +75,10 @@ def test_numbers_that_are_none_are_refused_with_rows_and_features():
     reference = table()
     broken = reference.copy()
     broken[7, 1], broken[3, 2] = np.nan, np.inf
-    for call in (lambda: Standardiser.fit(broken, list("abcd")), lambda: Standardiser.fit(reference, list("abcd")).apply(broken)):
+    for call in (
+        lambda: Standardiser.fit(broken, list("abcd")),
+        lambda: Standardiser.fit(reference, list("abcd")).apply(broken),
+    ):
         with pytest.raises(ValueError, match="features b, c of rows 3, 7;"):
             call()
 

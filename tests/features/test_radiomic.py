@@ -115,12 +115,12 @@ def test_texture_has_the_published_values(name):
 
 def test_first_order_has_the_published_values():
     values = PHANTOM.reshape(1, -1).astype(float)
-    found = dict(zip(_intensity.FIRST_ORDER_NAMES, _intensity.first_order(values / 6, values > 0)[0], strict=True))
+    found = dict(zip(_intensity.FIRST_ORDER_NAMES, _intensity.first_order(values / 8, values > 0)[0], strict=True))
     published = {"mean": 2.15, "median": 1, "minimum": 1, "percentile_10": 1, "percentile_90": 4, "maximum": 6}
     published |= {"interquartile_range": 3, "mean_absolute_deviation": 1.55, "median_absolute_deviation": 1.15}
     published |= {"robust_mean_absolute_deviation": 1.11}
-    assert {name: round(found[name] * 6, 2) for name in published} == pytest.approx(published)
-    assert found["standard_deviation"] ** 2 * 36 == pytest.approx(3.05, abs=0.005)
+    assert {name: round(found[name] * 8, 2) for name in published} == pytest.approx(published)
+    assert found["standard_deviation"] ** 2 * 64 == pytest.approx(3.05, abs=0.005)
     assert found["skewness"] == pytest.approx(1.08, abs=0.005)
     assert found["excess_kurtosis"] == pytest.approx(-0.355, abs=0.0005)
     assert found["discretised_entropy"] == pytest.approx(1.27, abs=0.005)
@@ -128,7 +128,7 @@ def test_first_order_has_the_published_values():
 
 
 def test_first_order_agrees_with_scipy():
-    values = child(0, "first order").gamma(2, 0.1, (5, 300))
+    values = child(0, "first order").gamma(2, 0.05, (5, 300)).astype(np.float32).astype(float)
     found = dict(zip(_intensity.FIRST_ORDER_NAMES, _intensity.first_order(values, values > 0).T, strict=True))
     np.testing.assert_allclose(found["skewness"], scipy.stats.skew(values, axis=1), rtol=1e-9)
     np.testing.assert_allclose(found["excess_kurtosis"], scipy.stats.kurtosis(values, axis=1), rtol=1e-9)
@@ -159,7 +159,11 @@ def test_cooccurrence_agrees_with_skimage(distance):
         np.testing.assert_allclose(p, (counts / counts.sum())[1:, 1:, 0, 0], atol=1e-15)
         found = dict(zip(_texture.GLCM_NAMES, row, strict=True))
         asked = {"contrast": "contrast", "difference_average": "dissimilarity", "correlation": "correlation"}
-        asked |= {"inverse_difference_moment": "homogeneity", "angular_second_moment": "ASM", "joint_entropy": "entropy"}
+        asked |= {
+            "inverse_difference_moment": "homogeneity",
+            "angular_second_moment": "ASM",
+            "joint_entropy": "entropy",
+        }
         for name, theirs in asked.items():
             expected = graycoprops(counts, theirs)[0, 0] * (np.log2(np.e) if theirs == "entropy" else 1)
             assert found[name] == pytest.approx(expected), name
@@ -362,7 +366,7 @@ def moved(before, after, scale):
     ("defect", "feature", "least"),
     [
         ("blur", "spectrum.log_power_band_8", 1),
-        ("noise", "gradient.fine_noise", 1),
+        ("noise", "gradient.fine_noise", 0.5),
         ("contrast", "body.mean", 1),
         ("checkerboard", "spectrum.log_power_band_8", 1),
     ],
@@ -471,13 +475,19 @@ def test_names_are_one_a_column():
 
 
 def test_no_feature_follows_from_the_others_by_a_line():
-    images = child(0, "rank").random((400, 1, 16, 16)).astype(np.float32)
-    images *= child(1, "rank").random((400, 1, 1, 1), dtype=np.float32)
-    images = np.concatenate([images[:200], ndimage.gaussian_filter(images[200:], (0, 0, 1, 1))]) * 1.2 - 0.05
-    features = SOURCE.features(images).astype(float)
-    varying = features[:, features.std(axis=0) > 0]
-    standard = (varying - varying.mean(axis=0)) / varying.std(axis=0)
-    assert np.linalg.matrix_rank(standard, tol=1e-3) == varying.shape[1]
+    g = child(0, "rank")
+    rows, columns = np.indices((16, 16))
+    images = []
+    for _ in range(400):
+        centre, radius = g.uniform(6, 9, 2), g.uniform(3, 7, 2)
+        body = np.hypot((rows - centre[0]) / radius[0], (columns - centre[1]) / radius[1]) < 1
+        grain = ndimage.gaussian_filter(g.random((16, 16)) * g.random(), g.uniform(0, 1))
+        images.append((body * (0.3 + grain) + 0.1 * grain) * 1.1 - 0.05)
+    features = SOURCE.features(np.array(images, np.float32)[:, None]).astype(float)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    # what is left of each feature when all others have explained what they can
+    unexplained = 1 / np.diag(np.linalg.inv(np.cov(standard.T)))
+    assert unexplained.min() > 1e-8  # an exact relation leaves the square of the rounding of float32, 1e-14
 
 
 def test_none_gives_none_and_what_are_no_images_is_refused():
@@ -497,5 +507,5 @@ def test_other_numbers_ask_for_another_version():
     image *= np.hypot((rows - 24) / 20, (columns - 20) / 16) < 1
     features = SOURCE.features(image[None, None].astype(np.float32))[0].astype(float)
     weights = np.cos(np.arange(len(features)))
-    assert (SOURCE.version, SOURCE.digest[:8]) == ("1", "DIGEST")
-    assert features @ weights == pytest.approx(0.0, rel=1e-5)
+    assert (SOURCE.version, SOURCE.digest[:8]) == ("1", "54ce4a03")
+    assert features @ weights == pytest.approx(-11.7673, rel=1e-5)
