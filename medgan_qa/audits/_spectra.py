@@ -77,7 +77,7 @@ def compare_spectra(run: SynthesisRun, findings: Findings, measured: Mapping[str
 
 def _nothing(n: int) -> list[Estimate]:
     reason = f"Only {n} samples are finite, too few for a mean spectrum."
-    names = [("checkerboard_excess", stratum, "log10") for stratum in GRIDS.values()] + [("high_band_ratio", None, "1")]
+    names = [("checkerboard_excess", stratum, "1") for stratum in GRIDS.values()] + [("high_band_ratio", None, "1")]
     return [
         plain(
             identifier(CODE, name, stratum),
@@ -109,12 +109,12 @@ def _excess(run: SynthesisRun, reference: Measured, side: _Side, measure: str, s
     name = _stratum(side, stratum)
     return resampled(
         identifier(CODE, "checkerboard_excess", name),
-        f"Mean excess of power at {_where(measure)}, over that of test images",
+        f"Mean excess of power at {_where(measure)} over that of test images, log10",
         float(values.mean() - real.mean()),
         _means(values, side.halves) - _means(real, run.halves["reference"]),
         clusters=side.clusters,
         n=len(values),
-        unit="log10",
+        unit="1",
         unit_of_analysis="image" if side.real else "sample",
         better="none" if side.real else "lower",
         stratum=name,
@@ -178,5 +178,5 @@ def _mean_spectra(run: SynthesisRun, findings: Findings, finite: NDArray[np.intp
         "Mean over the images of the power at each frequency, log10, on the grey scale of the real images; the zero "
         "frequency is in the middle. A grid shows as bright points at the ends or half way to them.",
         {"samples": shown[0], "real test images": shown[1]},
-        columns=2,
+        columns=5,
     )

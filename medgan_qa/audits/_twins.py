@@ -45,8 +45,8 @@ def calibrated(run: SynthesisRun, closeness: float, quantile: float) -> tuple[Ca
 
     Args:
         run: the run.
-        closeness: the threshold is this share
-        quantile: of this quantile of the distances of real images to the nearest one of another patient.
+        closeness: the threshold as a share of a quantile of the distances of real images to the nearest other patient.
+        quantile: which quantile.
     """
     space, extractor = run.space(), PixelExtractor()
     features = _in_units(run, space.reference, space.generated)

@@ -40,7 +40,7 @@ def collapse(
     Question. Do the samples differ from one another as patients do, or is the same image made again and again?
 
     What it measures. The near-identical rate is the share of samples that have an all but identical twin among the
-    other samples. Distance is taken in the primary feature space and in the pixels (averaged to 32 x 32) together: each
+    other samples. Distance is taken in the primary feature space and in the pixels (averaged to 16 x 16) together: each
     is divided by the median distance of a real test image to the nearest one of another patient, and the two are
     combined as a root mean square, so that a twin has to be near in both. Near-identical is nearer than half (the
     parameter closeness) of the distance that all but one in twenty (quantile) real images keep from the nearest other
@@ -123,7 +123,8 @@ def _support(run: SynthesisRun, found: Calibrated) -> list[Estimate]:
         return Interval(low=b.support_low, high=b.support_high, level=1 - alpha, method=method, sided=1)
 
     b = birthday_diversity(found.samples.joint, found.threshold, alpha=ALPHA)
-    none = f"No two of {n} samples are near-identical: {b.support_low:,.0f} different images or more."
+    least = f"{b.support_low:,.0f} different images or more ({1 - ALPHA:.0%} confidence)"
+    none = f"No two of {n} samples are near-identical, which speaks for {least}."
     measurement = Measurement(
         id=f"{CODE}.support",
         label="Different images that the generator can make (birthday test)",

@@ -67,9 +67,9 @@ def lost_modes(
     fitted on the training images and calibrated on the test images, whose levels are known. A mode or level is lost
     when its share among the samples is under half of the patients' (the parameter lost_below) and the difference is
     significant after Holm's correction over all modes and levels, with patients as the unit. A level whose complete
-    loss would not have been found is listed as not readable and is not counted. The composition of the training images
-    stands beside it, with the third of each numeric attribute's range that holds most of them. Real images that no
-    sample comes near are shown.
+    loss would not have been found is listed as not readable, unless its loss is significant all the same. The
+    composition of the training images stands beside it, with the third of each numeric attribute's range that holds
+    most of them. Real images that no sample comes near are shown.
 
     Why it matters. A generator trained on patients of whom most are of one age gives patients of that age. Whatever is
     trained on its samples has then never seen the others, and fails on them first.
@@ -96,12 +96,13 @@ def lost_modes(
         return findings
     assert run.train is not None
     declared = attributes(run.reference, run.train)
-    groups = [*_modes(bins), *(g for pair in declared for g in _levels(run, *pair, alpha))]
-    steps = holm([g.p if g.readable else 1.0 for g in groups], alpha)
+    groups = [*_modes(bins), *(g for pair in declared for g in _levels(run, *pair))]
+    groups = [_looked_at(g, alpha / len(groups)) for g in groups]
+    steps = holm([g.p for g in groups], alpha)
     lost = [
         g
         for g, step in zip(groups, steps, strict=True)
-        if g.readable and step.p_adjusted <= alpha and g.generated < lost_below * g.reference
+        if step.p_adjusted <= alpha and g.generated < lost_below * g.reference
     ]
     adjusted = [step.p_adjusted for step in steps]
     findings.estimates = _counts(run, groups, lost, least)
@@ -142,7 +143,15 @@ def _detectable(run: SynthesisRun, bins: DifferentBins, alpha: float) -> float:
     return 1.0
 
 
-def _levels(run: SynthesisRun, reference: Attribute, train: Attribute, alpha: float) -> list[Group]:
+def _looked_at(group: Group, alpha: float) -> Group:
+    """Whether the group's complete loss would have been found with `POWER` at this error rate."""
+    if group.is_mode:
+        return group
+    least = (special.ndtri(1 - alpha) + special.ndtri(POWER)) * group.error
+    return group._replace(readable=group.readable and bool(group.reference > least))
+
+
+def _levels(run: SynthesisRun, reference: Attribute, train: Attribute) -> list[Group]:
     """Every level of an attribute that both sets hold."""
     space = run.space()
     assert space.train is not None
@@ -150,7 +159,6 @@ def _levels(run: SynthesisRun, reference: Attribute, train: Attribute, alpha: fl
     fitted = np.array([level is not None for level in train.levels])
     there = sorted({*reference.levels} & {*train.levels} - {None}, key=str)
     shares = composition(train)
-    tests = len(there) + 1
     found = []
     for level in there:
         is_level = np.array([one == level for one in reference.levels])[known]
@@ -158,9 +166,7 @@ def _levels(run: SynthesisRun, reference: Attribute, train: Attribute, alpha: fl
         if min(is_level.sum(), (~is_level).sum(), is_trained.sum(), (~is_trained).sum()) < 5:
             continue
         score, drawn = attribute_score(space.train[fitted], is_trained, space.reference[known], space.generated)
-        found.append(
-            _level(run, f"{reference.name} {level}", score, is_level, drawn, known, shares[str(level)], alpha / tests)
-        )
+        found.append(_level(run, f"{reference.name} {level}", score, is_level, drawn, known, shares[str(level)]))
     return found
 
 
@@ -172,7 +178,6 @@ def _level(
     drawn: NDArray[np.float64],
     known: NDArray[np.bool_],
     training: float,
-    alpha: float,
 ) -> Group:
     read = prevalence(score, is_level, drawn)
     halves = run.halves
@@ -181,10 +186,9 @@ def _level(
     gaps = gaps[np.isfinite(gaps)]
     error = float(gaps.std(ddof=1)) if gaps.size > 1 else math.inf
     z = (read.value - read.reference) / error if error > 0 else 0.0
-    readable = (
-        read.separation > 0 and error > 0 and read.reference > (special.ndtri(1 - alpha) + special.ndtri(POWER)) * error
-    )
-    return Group(name, read.reference, training, read.value, error, float(special.ndtr(z)), bool(readable))
+    # A score that does not separate the level in the test images says nothing about the samples either.
+    p = float(special.ndtr(z)) if read.separation > 0 else 1.0
+    return Group(name, read.reference, training, read.value, error, p, read.separation > 0 and error > 0)
 
 
 def _counts(run: SynthesisRun, groups: Sequence[Group], lost: Sequence[Group], least: float) -> list[Estimate]:
@@ -231,7 +235,7 @@ def _table(groups: Sequence[Group], lost: Sequence[Group], adjusted: Sequence[fl
             "-" if g.training is None else f"{100 * g.training:.1f} %",
             f"{100 * g.reference:.1f} %",
             f"{100 * g.generated:.1f} %" + (f" ± {100 * g.error:.1f}" if g.error else ""),
-            f"{p:.2g}" if g.readable else "-",
+            f"{p:.2g}",
             "LOST" if g in lost else "" if g.readable else "not readable",
         ]
         for g, p in zip(groups, adjusted, strict=True)
@@ -252,7 +256,7 @@ def _said(groups: Sequence[Group], lost: Sequence[Group], least: float) -> list[
         f"Lost: {g.name}, {g.reference:.1%} of the patients' images and {max(g.generated, 0):.1%} of the samples."
         for g in lost
     ]
-    unread = [g.name for g in groups if not g.readable]
+    unread = [g.name for g in groups if not g.readable and g not in lost]
     if unread:
         said.append(f"Not readable from these features, so not judged: {', '.join(unread)}.")
     return said

@@ -28,6 +28,8 @@ from medgan_qa.metrics import (
 from medgan_qa.metrics.kernel_distance import KernelName
 
 CODE = "FID-001"
+FID_EXTRACTOR = "inception"
+"""The one extractor whose Frechet distance is the FID."""
 FEWEST = 40
 """Patients, and samples, below which a distance between distributions says nothing."""
 REAL = "real against real"
@@ -110,7 +112,8 @@ def _space(run: SynthesisRun, name: str) -> list[Estimate]:
     found = []
     frechet = [_frechet(reference, side, held) for side in sides]
     for side, (value, replicates) in zip(sides, frechet, strict=True):
-        found.append(_resampled("frechet_distance", "Frechet distance", side, value, replicates))
+        label = "FID (Frechet distance of Inception features)" if name == FID_EXTRACTOR else "Frechet distance"
+        found.append(_resampled("frechet_distance", label, side, value, replicates))
     if len(sides) == 2:
         found.append(_ratio(run, name, sides, frechet, held))
     found += [_infinity(run, reference, side, held) for side in sides]

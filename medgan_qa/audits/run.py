@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medgan_qa.cohorts.cohort import Cohort, Partition
 from medgan_qa.errors import MedganQAError
 from medgan_qa.subjects.protocols import Subject
+
+Float = NDArray[np.float32]
 
 
 class NotFiniteError(MedganQAError):
@@ -38,3 +43,15 @@ class Run(Protocol):
 
     def deviations(self) -> list[str]:
         """What a reader has to know about the model's behaviour in the run, once the audits have run."""
+
+
+def for_detector(image: Float | None, detector: Subject) -> Float:
+    """An image as the detector takes it: all channels, or their mean for one that reads grey."""
+    assert image is not None
+    return grey(image)[None] if detector.card.channels_in == 1 else image
+
+
+def grey(image: Float) -> Float:
+    """(C, H, W) to (H, W): lesions are read in the mean over channels."""
+    grey: Float = image[0] if image.shape[0] == 1 else image.mean(axis=0, dtype=np.float32)
+    return grey

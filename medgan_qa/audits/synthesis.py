@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.audits.run import NotFiniteError
+from medgan_qa.audits.run import NotFiniteError, for_detector
 from medgan_qa.cohorts.cohort import Case, Cohort, Partition, patients, subset
 from medgan_qa.engines import Engine
 from medgan_qa.errors import DatasetError, ModelError
@@ -74,17 +74,17 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Every image as a vector of one extractor's features, in units of the real reference."""
+    """Every image as a vector of one extractor's features, where they have units in those of the real reference."""
 
     name: str
     identity: dict[str, Any]
     """Name, version and digest of the extractor, for the Record."""
     reference: Float
-    """(n, D), standardised by themselves."""
+    """(n, D)"""
     generated: Float
-    """(m, D), standardised by the reference."""
+    """(m, D)"""
     train: Float | None
-    """(t, D), standardised by the reference; None without a train partition."""
+    """(t, D); None without a train partition."""
     notes: tuple[str, ...]
 
 
@@ -165,6 +165,11 @@ class SynthesisRun:
                 where=self.subject.path,
                 todo="Audit the sampler against images of its own size and channels.",
             )
+        images = self.cohort.load(case).image[None]
+        if self.detector is not None:
+            self.detector.read(for_detector(images[0], self.detector)[None])
+        if self.discriminator is not None:
+            self.discriminator.score(images)
 
     @cached_property
     def reference(self) -> Pictures:
@@ -302,9 +307,15 @@ class SynthesisRun:
             key: store.compute(made, pictures.images, self.engine, label=f"Features: {name}")
             for key, pictures in sets.items()
         }
-        scale = Standardiser.fit(raw["reference"])
-        features = {key: scale.apply(values).astype(np.float32) for key, values in raw.items()}
-        identity = {"name": made.name, "version": made.version, "digest": made.digest}
-        return Space(
-            name, identity, features["reference"], features["generated"], features.get("train"), tuple(store.warnings)
-        )
+        standardised = bool(getattr(made, "in_reference_units", False))
+        if standardised:
+            scale = Standardiser.fit(raw["reference"])
+            raw = {key: scale.apply(values).astype(np.float32) for key, values in raw.items()}
+        identity = {
+            "name": made.name,
+            "version": made.version,
+            "digest": made.digest,
+            "features": raw["reference"].shape[1],
+            "in_units_of_the_reference": standardised,
+        }
+        return Space(name, identity, raw["reference"], raw["generated"], raw.get("train"), tuple(store.warnings))

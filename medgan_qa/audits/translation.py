@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.audits.run import NotFiniteError
+from medgan_qa.audits.run import NotFiniteError, for_detector, grey
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, subset
 from medgan_qa.engines import Engine
 from medgan_qa.metrics import body_mask
@@ -186,26 +186,14 @@ class TranslationRun:
 
 
 def _item(case: Case, images: CaseImages, output: Float) -> Item:
-    reference = None if images.target is None else _grey(images.target)
+    reference = None if images.target is None else grey(images.target)
     return Item(
         case=case,
-        source=_grey(images.image),
-        output=_grey(output),
+        source=grey(images.image),
+        output=grey(output),
         reference=reference,
         channels=(output, images.target),
         lesion=images.lesion_mask,
-        body=body_mask(_grey(images.image) if reference is None else reference),
+        body=body_mask(grey(images.image) if reference is None else reference),
         spacing_mm=images.spacing_mm,
     )
-
-
-def for_detector(image: Float | None, detector: Subject) -> Float:
-    """An image as the detector takes it: all channels, or their mean for one that reads grey."""
-    assert image is not None
-    return _grey(image)[None] if detector.card.channels_in == 1 else image
-
-
-def _grey(image: Float) -> Float:
-    """(C, H, W) to (H, W): lesions are read in the mean over channels."""
-    grey: Float = image[0] if image.shape[0] == 1 else image.mean(axis=0, dtype=np.float32)
-    return grey

@@ -195,14 +195,15 @@ class BrainSlices:
         self.size, self.seed, self.contrast, self.modes = size, seed, contrast, modes
         self._specs: dict[str, tuple[SliceSpec, str]] = {}
         cases = []
-        for partition in ("train", "test"):
+        partitions: tuple[Partition, ...] = ("train", "test")
+        for partition in partitions:
             for number, spec in enumerate(draw_cohort(seed, partition, people)):
                 shown, which, extra = spec, contrast, None
                 if modes:
                     shown, which = mode_slice(spec, number // 2 % len(MODES))
                     extra = {"mode": MODES[number // 2 % len(MODES)].name}
                 self._specs[spec.case_id] = (shown, which)
-                cases.append(_case(shown, partition, has_target=False, extra=extra))  # type: ignore[arg-type]
+                cases.append(_case(shown, partition, has_target=False, extra=extra))
         self.cases: tuple[Case, ...] = tuple(cases)
 
     def load(self, case: Case) -> CaseImages:

@@ -70,7 +70,9 @@ class World:
 class Plan(Protocol):
     """How a planted sampler makes one image."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the fault is called."""
 
     def draw(self, world: World, g: Generator) -> Float:
         """One image (H, W) in unit range from a generator of its own."""
@@ -123,9 +125,8 @@ class Shrunken:
     def draw(self, world: World, g: Generator) -> Float:
         """Almost the same image, brighter."""
         centre = world.training_images(world.training[0]).image[0]
-        return (centre + np.float32(self.spread) * (world.fresh(g) - centre) + np.float32(self.shift)).astype(
-            np.float32
-        )
+        image = centre + np.float32(self.spread) * (world.fresh(g) - centre) + np.float32(self.shift)
+        return np.asarray(image, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ class Clipped:
 
     def draw(self, world: World, g: Generator) -> Float:
         """A saturated patient."""
-        return (np.rint(255 * np.clip(world.fresh(g) * np.float32(self.gain), 0, 1)) / 255).astype(np.float32)
+        brighter = np.clip(world.fresh(g) * np.float32(self.gain), 0, 1)
+        return np.asarray(np.rint(255 * brighter) / 255, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ FILE_SUFFIXES = (".pt", ".pt2", ".torchscript", ".onnx", ".safetensors")
 class Extractor(Protocol):
     """Images in, features out.
 
+    An extractor whose features have units of their own sets an attribute `in_reference_units = True`: its features are
+    then divided by their spread among the real reference images before anything is computed from them. The others'
+    are taken as they are, as the definition of the FID wants it.
+
     `digest` is the SHA-256 of the weights, or of the parameters where there are no weights. An extractor that can be
     set to prepare images in more than one way says so in a further attribute `preprocessing` (JSON-able). What agrees
     in all of these gives the same features (see `identity`).

@@ -71,6 +71,7 @@ class RadiomicExtractor:
 
     name = "radiomic"
     version = "1"
+    in_reference_units = True
     digest = parameter_digest(
         FEATURE_NAMES,
         _texture.LEVELS,

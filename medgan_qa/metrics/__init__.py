@@ -7,6 +7,15 @@ from medgan_qa.metrics.authenticity import Authenticity, authenticity, authentic
 from medgan_qa.metrics.birthday import BirthdayDiversity, birthday_diversity, near_duplicates
 from medgan_qa.metrics.body import body_mask
 from medgan_qa.metrics.copies import AlignedNeighbors, aligned_neighbors
+from medgan_qa.metrics.data_copying import (
+    DataCopying,
+    TrainingShare,
+    data_copying,
+    data_copying_of,
+    equal_size,
+    training_share,
+    training_share_of,
+)
 from medgan_qa.metrics.density_coverage import (
     ClippedDensityCoverage,
     DensityCoverage,
@@ -28,6 +37,7 @@ from medgan_qa.metrics.frechet_infinity import (
 )
 from medgan_qa.metrics.image_faults import image_faults
 from medgan_qa.metrics.inception_score import InceptionScore, inception_score, inception_score_replicates
+from medgan_qa.metrics.joint_range import GrossFailures, gross_failures
 from medgan_qa.metrics.kernel_distance import (
     KernelDistance,
     cmmd,
@@ -54,7 +64,7 @@ from medgan_qa.metrics.neighbor_ratio import neighbor_ratio
 from medgan_qa.metrics.neighbours import Neighbourhood, Neighbours, nearest_neighbors, neighbourhood
 from medgan_qa.metrics.precision_recall import PrecisionRecall, precision_recall, precision_recall_of
 from medgan_qa.metrics.prevalence import Prevalence, attribute_score, prevalence, prevalence_replicates
-from medgan_qa.metrics.reference_range import GrossFailures, gross_failures, out_of_range, reference_limits
+from medgan_qa.metrics.reference_range import out_of_range, reference_limits
 from medgan_qa.metrics.sliced_wasserstein import SlicedWasserstein, sliced_wasserstein, sliced_wasserstein_replicates
 from medgan_qa.metrics.spectrum import (
     RadialSpectrum,
@@ -70,6 +80,7 @@ __all__ = [
     "Authenticity",
     "BirthdayDiversity",
     "ClippedDensityCoverage",
+    "DataCopying",
     "DensityCoverage",
     "DifferentBins",
     "FrechetExtrapolation",
@@ -87,6 +98,7 @@ __all__ = [
     "Prevalence",
     "RadialSpectrum",
     "SlicedWasserstein",
+    "TrainingShare",
     "aligned_neighbors",
     "attribute_score",
     "authenticity",
@@ -100,10 +112,13 @@ __all__ = [
     "components_of_mask",
     "contrast",
     "contrast_noise",
+    "data_copying",
+    "data_copying_of",
     "density_coverage",
     "density_coverage_of",
     "distribution_distance",
     "duplicate_groups",
+    "equal_size",
     "equivalent_diameter",
     "exact_duplicates",
     "expected_clipped_coverage",
@@ -152,6 +167,8 @@ __all__ = [
     "ssim",
     "ssim_map",
     "surround",
+    "training_share",
+    "training_share_of",
     "unmatched",
     "vendi_replicates",
     "vendi_score",

@@ -133,17 +133,22 @@ def _pooled_basis(a: Float, b: Float) -> tuple[Float, Float]:
     return vectors[:, :kept], values[:kept]
 
 
+def congruent(triangle: Any, symmetric: Any) -> Any:
+    """C' S C for a lower triangular C and a symmetric S of the same type, both (D, D) in rows; half the products."""
+    (multiply,) = blas.get_blas_funcs(("trmm",), (triangle,))
+    # the routine reads columns: what it is given in rows is the transpose, upper triangular and, for S, S itself
+    left = multiply(1.0, triangle.T, symmetric.T)
+    return multiply(1.0, triangle.T, left, side=1, trans_a=1, overwrite_b=1)
+
+
 def _congruent(s1: Single, s2: Single) -> Any:
     """F' S2 F with F F' = S1; symmetric, float32 unless S1 is singular."""
     try:
-        triangle = np.asfortranarray(np.linalg.cholesky(s1))
+        return congruent(np.linalg.cholesky(s1), s2)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(s1.astype(np.float64))
         factor = vectors * np.sqrt(np.maximum(values, 0.0))
         return factor.T @ s2 @ factor
-    # s2 is symmetric: its transpose, which the routine would copy otherwise, is itself
-    left = blas.strmm(1.0, triangle, s2.T, lower=1, trans_a=1)
-    return blas.strmm(1.0, triangle, left, side=1, lower=1, overwrite_b=1)
 
 
 def _sum_of_roots(squared: Any) -> float:

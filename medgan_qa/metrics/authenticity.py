@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.metrics.neighbours import Neighbourhood, at_least, batches, neighbourhood
-from medgan_qa.metrics.pairs import Floats, features
+from medgan_qa.metrics.neighbours import Neighbourhood, at_least, neighbourhood
+from medgan_qa.metrics.points import Floats, features
+from medgan_qa.metrics.subsets import batches
 
 
 class Authenticity(NamedTuple):
     """What authenticity says of a generated sample.
 
     Attributes:
-        share: authentic share in [0, 1]. A fresh sample of the training distribution scores about one half, not 1.
+        share: authentic share in [0, 1]. A fresh sample of the training distribution does not score 1 but from one
+            third (in one dimension) to somewhat above one half (in many).
         authentic: (M,) bool.
         nearest: (M,) the nearest training sample, the first of equals.
         distance: (M,) its distance.
@@ -39,9 +41,9 @@ def authenticity(train: Any, generated: Any) -> Authenticity:
 
     Sample y with nearest training sample x* is authentic if d(y, x*) > min over training samples x other than x* of
     d(x*, x). A sample at exactly that distance is not authentic, and where several training samples are equally near,
-    the largest of their distances has to be exceeded. A duplicate in the training set has spacing 0, so that
-    anything but a further copy of it is authentic: look for copies by distance as well. The share falls with the size of
-    the training set only through noise, but compare it with that of a held-out real sample, not with 1.
+    the largest of their distances has to be exceeded. A duplicate in the training set has spacing 0, so that anything
+    but a further copy of it is authentic: look for copies by distance as well. Compare the share with that of held-out
+    real samples, not with 1.
 
     Args:
         train: (N, D) finite features, N >= 2.

@@ -3,8 +3,6 @@
 References:
     C. Meehan, K. Chaudhuri, S. Dasgupta, "A non-parametric test to detect data-copying in generative models", AISTATS
         2020, section 3.
-    N. Halko, P.-G. Martinsson, J. A. Tropp, "Finding structure with randomness", SIAM Review 53 (2011) 217-288, alg. 4.3.
-    D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 """
 
 from __future__ import annotations
@@ -17,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.metrics.balls import Counts
+from medgan_qa.metrics.cells import k_means, leading_dimensions, nearest_centre
 from medgan_qa.metrics.neighbours import Neighbourhood, neighbourhood
-from medgan_qa.metrics.pairs import Floats, Ints, Singles, features, same_width
+from medgan_qa.metrics.points import Floats, Ints, features, same_width
+from medgan_qa.metrics.rank_sum import rank_sum_z
 from medgan_qa.rng import child
 
 CELLS = 3
 LEAST = 20
 """Test and generated samples that a cell needs for the normal approximation of its rank sum."""
-COMPONENTS = 32
-ITERATIONS = 100
 
 Mask = NDArray[np.bool_]
 
@@ -68,7 +66,7 @@ class TrainingShare(NamedTuple):
         held_out: generated samples whose nearest reference is held out.
         tied: generated samples equally near to both, counted in neither.
         references: samples compared with in each set.
-        exchange_sd: standard deviation of `train` when each cluster of references is as likely to be either.
+        exchange_sd: standard deviation of `train` when a random half of the clusters of references is the training set.
     """
 
     train: int
@@ -146,25 +144,6 @@ def _combined(parts: list[Cell], least: int) -> DataCopying:
     return DataCopying(statistic, tuple(parts), left_out / sum(cell.generated for cell in parts))
 
 
-def rank_sum_z(first: Floats, second: Floats) -> float:
-    """Mann-Whitney statistic of two samples in standard units, above 0 where `first` tends to be larger.
-
-    Midranks for ties, variance corrected for them, no continuity correction; 0 where every value is the same.
-
-    Raises:
-        ValueError: a sample is empty.
-    """
-    n, m = len(first), len(second)
-    if not (n and m):
-        raise ValueError("a rank sum needs values in both samples")
-    ordered = np.sort(second)
-    below = np.searchsorted(ordered, first, "left") + np.searchsorted(ordered, first, "right")
-    times = np.unique(np.concatenate([first, second]), return_counts=True)[1].astype(np.float64)
-    ties = float((times**3 - times).sum())
-    variance = n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1)))
-    return 0.0 if variance <= 0 else (float(below.sum()) / 2 - n * m / 2) / math.sqrt(variance)
-
-
 def training_share(
     train: Any,
     held_out: Any,
@@ -194,9 +173,10 @@ def training_share(
     """
     real, train_mask = _joined(train, held_out, "held_out")
     counts = int(train_mask.sum()), int((~train_mask).sum())
+    given = ("train", train_clusters), ("held out", held_out_clusters)
     names = [
         [f"{side} {name}" for name in (range(count) if clusters is None else clusters)]
-        for side, count, clusters in zip(("train", "held out"), counts, (train_clusters, held_out_clusters), strict=True)
+        for count, (side, clusters) in zip(counts, given, strict=True)
     ]
     if (len(names[0]), len(names[1])) != counts:
         raise ValueError(f"clusters must be {counts[0]} and {counts[1]} names, got {len(names[0])} and {len(names[1])}")
@@ -204,9 +184,7 @@ def training_share(
     return training_share_of(near, train_mask, names[0] + names[1], seed=seed)
 
 
-def training_share_of(
-    near: Neighbourhood, train: Mask, clusters: Sequence[str], *, seed: int = 0
-) -> TrainingShare:
+def training_share_of(near: Neighbourhood, train: Mask, clusters: Sequence[str], *, seed: int = 0) -> TrainingShare:
     """`training_share` from neighbours already found.
 
     Args:
@@ -228,9 +206,10 @@ def training_share_of(
     hits = np.bincount(member[0, nearest[nearer]], times[nearer], cluster.max() + 1)
     hits += np.bincount(member[1, other[farther]], times[farther], cluster.max() + 1)
     tied = times[~nearer & ~farther].sum()
-    spread = math.sqrt(float((hits**2).sum())) / 2
+    groups = len(np.unique(cluster[chosen]))
+    variance = groups / max(groups - 1, 1) * (float((hits**2).sum()) - float(hits.sum()) ** 2 / groups) / 4
     return TrainingShare(
-        int(times[nearer].sum()), int(times[farther].sum()), int(tied), int(chosen.sum()) // 2, spread
+        int(times[nearer].sum()), int(times[farther].sum()), int(tied), int(chosen.sum()) // 2, math.sqrt(variance)
     )
 
 
@@ -249,7 +228,9 @@ def equal_size(first: Mask, clusters: Sequence[str], seed: int) -> Mask:
     """
     first = np.asarray(first)
     if first.dtype != np.bool_ or len(clusters) != len(first) or not 0 < first.sum() < len(first):
-        raise ValueError(f"two sides with samples and a cluster for each are needed, got {first.shape}, {len(clusters)}")
+        raise ValueError(
+            f"two sides with samples and a cluster for each are needed, got {first.shape}, {len(clusters)}"
+        )
     smaller, larger = sorted((np.flatnonzero(first), np.flatnonzero(~first)), key=len)
     names = np.unique(np.asarray(clusters)[larger], return_inverse=True)[1]
     generator = child(seed, "equal size")
@@ -279,46 +260,4 @@ def _assign(near: Neighbourhood, train: Counts, cells: int, seed: int) -> tuple[
     if basis is not None:
         x, y = x @ basis, y @ basis
     centres = k_means(x[train > 0], train[train > 0], cells, seed)
-    return _nearest_centre(x, centres)[near.real.same.group], _nearest_centre(y, centres)[near.generated.same.group]
-
-
-def leading_dimensions(points: Singles, seed: int) -> Singles | None:
-    """(D, 32) orthonormal basis near the leading principal components; None where there are no more dimensions."""
-    if min(points.shape) <= COMPONENTS:
-        return None
-    generator = child(seed, "data copying", "basis")
-    start = generator.standard_normal((points.shape[1], COMPONENTS), dtype=np.float32)
-    shifted = points - points.mean(axis=0)
-    basis: Singles = np.linalg.qr(shifted.T @ (shifted @ start))[0]
-    return basis
-
-
-def k_means(points: Singles, weights: Counts, cells: int, seed: int) -> Floats:
-    """(cells, D) centres by Lloyd's iteration from k-means++ seeds; an emptied cell keeps its centre."""
-    generator = child(seed, "data copying", "cells")
-    at = points.astype(np.float64)
-    centres = at[[generator.choice(len(at), p=weights / weights.sum())]]
-    while len(centres) < cells:
-        away = weights * np.maximum(_squares(at, centres).min(axis=1), 0)
-        odds = away if away.sum() > 0 else weights.astype(np.float64)
-        centres = np.concatenate([centres, at[[generator.choice(len(at), p=odds / odds.sum())]]])
-    cell = np.full(len(at), -1)
-    for _ in range(ITERATIONS):
-        new = _nearest_centre(at, centres)
-        if np.array_equal(new, cell):
-            break
-        cell = new
-        members = (cell == np.arange(cells)[:, None]) * weights
-        size = members.sum(axis=1)
-        centres[size > 0] = (members @ at)[size > 0] / size[size > 0, None]
-    return centres
-
-
-def _squares(points: Any, centres: Floats) -> Floats:
-    """Squared distances to the centres up to a rounding, which may leave them a little below 0."""
-    squares: Floats = np.vecdot(points, points)[:, None] - 2 * (points @ centres.T) + np.vecdot(centres, centres)
-    return squares
-
-
-def _nearest_centre(points: Any, centres: Floats) -> Ints:
-    return _squares(points, centres).argmin(axis=1)
+    return nearest_centre(x, centres)[near.real.same.group], nearest_centre(y, centres)[near.generated.same.group]

@@ -3,7 +3,8 @@
 References:
     M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi, J. Yoo, "Reliable fidelity and diversity metrics for generative models", ICML
         2020, eq. 3 to 6 and lemma 2.
-    N. Salvy, H. Talbot, B. Thirion, "Enhanced generative model evaluation with clipped density and coverage", ICLR 2026.
+    N. Salvy, H. Talbot, B. Thirion, "Enhanced generative model evaluation with clipped density and coverage", ICLR
+        2026.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
 
 from medgan_qa.metrics.balls import Balls, Counts
-from medgan_qa.metrics.neighbours import Neighbourhood, at_least, batches, neighbourhood
-from medgan_qa.metrics.pairs import Floats, features
+from medgan_qa.metrics.neighbours import Neighbourhood, at_least, neighbourhood
+from medgan_qa.metrics.points import Floats, features
+from medgan_qa.metrics.subsets import batches
 
 K = 5
 
@@ -97,9 +99,9 @@ def clipped_density_coverage(real: Any, generated: Any, k: int = K) -> ClippedDe
 
     Density counts at most k balls a generated sample, of radii no larger than the median radius, and is divided by the
     same quantity of the real samples among themselves, each without its own ball. Coverage counts at most k generated
-    samples a ball and is mapped to the share of good samples that has this expectation (`expected_clipped_coverage`), so
-    it does not depend on M / N beyond noise. Neither is cut at 1: noise about 1 stays visible, and values well above 1
-    say that samples lie nearer to real ones than fresh samples would, as copies do.
+    samples a ball and is mapped to the share of good samples that has this expectation (`expected_clipped_coverage`),
+    so it does not depend on M / N beyond noise. Neither is cut at 1: noise about 1 stays visible, and values well above
+    1 say that samples lie nearer to real ones than fresh samples would, as copies do.
 
     Args:
         real: (N, D) finite features, N > k.
@@ -140,7 +142,10 @@ def clipped_density_coverage_of(
         held = np.minimum(near.pairs.count(radii, real, generated).held, k)
         sizes = real.sum(axis=1), generated.sum(axis=1)
         coverage = (real * held).sum(axis=1) / (k * sizes[0])
-        shares = [_good_share(*one, k) for one in zip(coverage.tolist(), *(s.tolist() for s in sizes), strict=True)]
+        shares = [
+            _good_share(value, n, m, k)
+            for value, n, m in zip(coverage.tolist(), *map(np.ndarray.tolist, sizes), strict=True)
+        ]
         parts.append((density, np.asarray(shares)))
     return ClippedDensityCoverage(*(np.concatenate(value) for value in zip(*parts, strict=True)))
 
@@ -169,8 +174,7 @@ def expected_clipped_coverage(n: int, m: int, k: int = K) -> float:
     """
     if k < 1 or n <= k or m < 0:
         raise ValueError(f"expected coverage needs k >= 1, n > k and m >= 0, got n = {n}, m = {m}, k = {k}")
-    tails = stats.betabinom.sf(np.arange(k), m, k, n - k)
-    return float(tails.mean())
+    return float(_clipped_expectations(n, np.asarray([m]), k)[0])
 
 
 def _near(real: Any, generated: Any, k: int) -> Neighbourhood:
@@ -212,12 +216,21 @@ def _median_squares(squares: Floats, weights: Counts) -> Floats:
     return np.asarray(medians)
 
 
+def _clipped_expectations(n: int, m: NDArray[np.int64], k: int) -> Floats:
+    # P(0) and the ratios P(j + 1) / P(j) of the beta-binomial; what a ball with j < k samples lacks is (k - j) / k
+    probability = np.prod([(n - 1 - j) / (n + m - 1 - j) for j in range(k)], axis=0)
+    missing = np.zeros(len(m))
+    for j in range(k):
+        missing += (k - j) / k * probability
+        probability = probability * np.maximum(m - j, 0) * (k + j) / ((j + 1) * np.maximum(n + m - k - j - 1, 1))
+    expectations: Floats = 1 - missing
+    return expectations
+
+
 @lru_cache(maxsize=64)
 def _expectations(n: int, m: int, k: int) -> Floats:
     """`expected_clipped_coverage` for 0, 1, ... samples up to `MOST_COVERAGE` times m."""
-    samples = np.arange(int(MOST_COVERAGE * m) + 1)
-    tails: Floats = stats.betabinom.sf(np.arange(k)[:, None], samples, k, n - k)
-    return tails.mean(axis=0)
+    return _clipped_expectations(n, np.arange(int(MOST_COVERAGE * m) + 1), k)
 
 
 def _good_share(coverage: float, n: int, m: int, k: int) -> float:

@@ -98,7 +98,7 @@ def _distances(
     difference = np.abs(np.cumsum((share_a - share_b)[:, order], axis=1))[:, :-1]
     step = np.diff(ordered)
     # Between equal values the distribution functions are in the middle of a jump.
-    ks = difference[:, step > 0].max(axis=1, initial=0.0)
+    ks = np.minimum(difference[:, step > 0].max(axis=1, initial=0.0), 1.0)
     area = difference @ step
     spread = _spreads(first, a)
     w1 = np.where(area > 0, np.inf, 0.0)

@@ -26,8 +26,8 @@ from medgan_qa.metrics._contour import (
 from medgan_qa.metrics.body import body_mask
 from medgan_qa.metrics.reference_range import Quantity, Table
 
-RANGE_SLACK = 1e-6
-"""Excess over the unit range that float32 arithmetic may leave."""
+RANGE_SLACK = 1e-3
+"""Excess over the unit range that is none: a quarter of a grey level of 8 bits."""
 HISTOGRAM_BINS = 64
 """Bins over an image's own range in which a spike at an end is looked for."""
 FRAME_PX = 3
@@ -41,7 +41,7 @@ FAULTS: dict[str, Quantity] = {
     "non_finite": Quantity(
         "1", "high", 1e-6, "share of pixels that are NaN or infinite; the rest is measured with 0 there"
     ),
-    "out_of_range": Quantity("1", "high", 1e-3, "share of pixels outside [0, 1]"),
+    "out_of_range": Quantity("1", "high", 1e-3, "share of pixels outside [0, 1] by more than 0.001"),
     "contrast": Quantity("1", "low", 1e-2, "99.5th minus 0.5th percentile of the values: 0 for a constant image"),
     "mean": Quantity("1", "both", 1e-2, "mean value: low for an empty image, high for a washed-out one"),
     "at_minimum": Quantity("1", "high", 5e-3, "share of pixels at exactly the smallest value"),

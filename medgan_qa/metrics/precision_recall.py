@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medgan_qa.metrics.neighbours import Neighbourhood, at_least, batches, neighbourhood
-from medgan_qa.metrics.pairs import Floats, features
+from medgan_qa.metrics.neighbours import Neighbourhood, at_least, neighbourhood
+from medgan_qa.metrics.points import Floats, features
+from medgan_qa.metrics.subsets import batches
 
 K = 3
 

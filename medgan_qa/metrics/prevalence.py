@@ -34,7 +34,7 @@ def attribute_score(fit: Any, labels: Any, *others: Any, penalty: float = 0.1) -
         fit: (N, D) features of labelled images.
         labels: (N,) bool, whether each shows the attribute.
         others: (M, D) feature sets to score.
-        penalty: ridge penalty as a share of N; features are expected in units of their spread.
+        penalty: ridge penalty as a share of N, on features in units of their spread in `fit`.
 
     Returns:
         (M,) scores of each of `others`.
@@ -47,14 +47,16 @@ def attribute_score(fit: Any, labels: Any, *others: Any, penalty: float = 0.1) -
         raise ValueError(f"features (N, D) and labels (N,) are needed, got {x.shape} and {y.shape}")
     if y.all() or not y.any():
         raise ValueError("labels must hold both values: a score of nothing means nothing")
-    centre = x.mean(axis=0)
-    x = x - centre
+    centre, spread = x.mean(axis=0), x.std(axis=0)
+    # A feature that is constant says nothing of the label and gets no weight of its own.
+    scale = np.where(spread > 1e-9 * (1 + np.abs(centre)), spread, np.inf)
+    x = (x - centre) / scale
     target = y - y.mean()
     if x.shape[1] <= len(x):
         weights = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ target)
     else:
         weights = x.T @ np.linalg.solve(x @ x.T + penalty * len(x) * np.eye(len(x)), target)
-    return tuple((np.asarray(other, dtype=np.float64) - centre) @ weights for other in others)
+    return tuple((np.asarray(other, dtype=np.float64) - centre) / scale @ weights for other in others)
 
 
 def prevalence(score: Any, labels: Any, unlabelled: Any) -> Prevalence:
@@ -80,7 +82,9 @@ def prevalence(score: Any, labels: Any, unlabelled: Any) -> Prevalence:
     gap = with_it.mean() - without.mean()
     within = np.sqrt((np.square(with_it - with_it.mean()).sum() + np.square(without - without.mean()).sum()) / len(s))
     value = (u.mean() - without.mean()) / gap if gap else float("nan")
-    return Prevalence(float(value), float(y.mean()), float(gap / within) if within > 0 else float(np.sign(gap) * np.inf))
+    return Prevalence(
+        float(value), float(y.mean()), float(gap / within) if within > 0 else float(np.sign(gap) * np.inf)
+    )
 
 
 def prevalence_replicates(score: Any, labels: Any, unlabelled: Any, halves: Bool, unlabelled_halves: Bool) -> Float:

@@ -1,13 +1,9 @@
 """Which pairs matter: the K nearest of each point and the pairs within a ball, found without sorting a tile.
 
-A row keeps an upper bound of its K-th smallest distance. It starts from a slice of the first tile and falls as tiles
-pass. In each tile two comparisons against the bounds of rows and columns leave a few candidates a row, and everything
+A row keeps an upper bound of its K-th smallest distance. It starts from the first tile and falls as tiles pass. In
+each tile two comparisons against the bounds of rows and columns leave a few candidates a row, and everything
 that follows works on those. Bounds use the upper ends and candidates the lower ends of the float32 intervals of
-`medgan_qa.metrics.pairs`, so no neighbour is lost; the candidates that remain are computed again in float64.
-
-Where points crowd (a collapsed generator, near-identical slices), the interval about the mean is wider than the
-distances in the crowd and too many candidates remain. Those rows are searched again about a point of the crowd, which
-makes the error a small share of each distance, and by plain float64 distances where even that leaves too many.
+`medgan_qa.metrics.pairs`, so no neighbour is lost.
 """
 
 from __future__ import annotations
@@ -17,30 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.metrics.pairs import TILE, Floats, Frame, Ints, Points, Singles, Tile, spread, squared_distances, tiles
+from medgan_qa.metrics.pairs import TILE, Tile, tiles
+from medgan_qa.metrics.points import Floats, Ints, Points, Singles, spread
 
-SLICE = 256
-"""Columns of the first tile that the first bound is taken from."""
+FOLDED = 256
+"""Columns that the first tile is folded to before its K nearest are selected."""
 CROWD = 128
 """Candidates beyond 4 K that make a row crowded."""
-MOST_PAIRS = 1 << 24
-"""Pairs within balls that are kept in memory (400 MB); beyond, they are found again each time they are asked for."""
+MOST_PAIRS = 1 << 23
+"""Pairs within balls that are kept in memory (200 MB); beyond, they are found again each time they are asked for."""
 PRUNE_AT = 1 << 20
-NEAR_PIVOT = 64.0
-"""Squared radius, in squared K-th neighbour distances, of the crowd that is searched about one pivot."""
 FARTHEST = np.float32(np.finfo(np.float32).max)
-
-
-class Nearest(NamedTuple):
-    """The K nearest of each point, nearest first, the lower index first among equals.
-
-    Attributes:
-        index: (N, K) int32.
-        square: (N, K) float64, squared distances.
-    """
-
-    index: NDArray[np.int32]
-    square: Floats
 
 
 class Candidates(NamedTuple):
@@ -83,15 +66,24 @@ class Seeker:
         return np.maximum(self.bound[rows], self.ball[rows])
 
     def begin(self, rows: slice, nearness: Singles, slack: Floats, other_slack: Floats) -> None:
-        """Take the first bound from a slice of the first tile that the rows meet."""
-        width = max(SLICE, 8 * self.keep)
-        if self._begun[rows.start] or not 0 < self.keep <= min(width, nearness.shape[1]):
+        """Take the first bounds of rows from the first tile that they meet."""
+        width = nearness.shape[1]
+        if self._begun[rows.start] or not 0 < self.keep <= width:
             return
         self._begun[rows] = True
-        part = np.ascontiguousarray(nearness[:, :width])
-        at = part.shape[1] - self.keep
-        kth = -np.partition(part, at, axis=1)[:, at].astype(np.float64)
-        self.bound[rows] = raised(kth + slack[rows] + other_slack[:width].max())
+        folds = max(1, width // max(FOLDED, 8 * self.keep))
+
+        def kth(part: slice) -> Singles:
+            # the nearest of each few columns: K of these are K neighbours, and seldom miss one of the K nearest
+            every = nearness[part]
+            folded = every[:, : width // folds].copy()
+            for at in range(1, folds):
+                np.maximum(folded, every[:, at * folded.shape[1] : (at + 1) * folded.shape[1]], out=folded)
+            place = folded.shape[1] - self.keep
+            return np.partition(folded, place, axis=1)[:, place]
+
+        lower = -np.concatenate(spread(kth, len(nearness), width)).astype(np.float64)
+        self.bound[rows] = raised(lower + slack[rows] + other_slack.max())
 
     def tighten(self, rows: Ints, upper: Singles) -> None:
         """Lower the bounds of `rows` by the upper bounds of newly met points; a row may stand there many times."""
@@ -141,7 +133,8 @@ def survivors(tile: Tile, rows: Singles, columns: Singles | None) -> tuple[Ints,
         hit = nearness[part] >= of_row[part]
         if of_column is not None:
             hit |= nearness[part] >= of_column
-        return np.flatnonzero(hit) + part.start * width
+        places: Ints = np.flatnonzero(hit) + part.start * width
+        return places
 
     flat = np.concatenate(spread(search, len(nearness), width))
     i, j = np.divmod(flat, width)
@@ -186,8 +179,6 @@ class _Collector:
             more = np.bincount(j[low <= self.columns.bound[j]], minlength=len(self.columns.bound))
             if self.columns is self.rows:
                 counts += more
-            else:
-                self.columns.give_up(more)
             self._watch_balls(i, j, low)
         self.rows.give_up(counts)
         every = Candidates(i, j, low)
@@ -214,7 +205,7 @@ def sweep(
         b: m points in the same frame. If `b` is `a`, each unordered pair is met once, `columns` must be `rows`, and
             pairs come with i < j.
         rows: what the points of `a` look for; its bounds are lowered.
-        columns: what the points of `b` look for, None for nothing.
+        columns: what the points of `b` look for, None for nothing: balls, unless `b` is `a`.
         own: (n,) for each row a column that is left out, -1 for none.
         side: largest side of a tile.
     """
@@ -222,102 +213,11 @@ def sweep(
     for tile in tiles(a, b, own=own, side=side):
         at, to, nearness = tile
         rows.begin(at, nearness, a.slack, b.slack[to])
-        if columns is not None:
-            columns.begin(to, nearness.T, b.slack, a.slack[at])
         if a is b and at == to:
             np.copyto(nearness, -np.inf, where=np.tri(len(nearness), dtype=bool))
         i, j, low = survivors(tile, rows.limit(at), None if columns is None else columns.limit(to))
         upper = raised(low + (a.slack[i] + b.slack[j]))
-        if columns is rows:
-            rows.tighten(np.concatenate([i, j]), np.concatenate([upper, upper]))
-        else:
-            rows.tighten(i, upper)
-            if columns is not None:
-                columns.tighten(j, upper)
+        both = (i, j) if columns is rows else (i,)
+        rows.tighten(np.concatenate(both), np.tile(upper, len(both)))
         found.add(i, j, low)
     return Found(found.prune(), found.overflow)
-
-
-def nearest(a: Points, b: Points, keep: int, *, own: Ints | None = None, side: int = TILE) -> Nearest:
-    """The `keep` nearest of `b` for each point of `a`, exactly.
-
-    Args:
-        a: n points.
-        b: m points in the same frame.
-        keep: K, at most m, or m - 1 where a column is left out.
-        own: (n,) for each row a column of `b` that is left out, -1 for none.
-        side: largest side of a tile.
-    """
-    seeker = Seeker(len(a), keep)
-    i, j, _ = sweep(a, b, seeker, None, own=own, side=side).candidates
-    lists = ranked(len(a), keep, i, j, squared_distances(a.values, b.values, i, j))
-    return with_crowded(lists, seeker, a, b, own)
-
-
-def mutual(points: Points, keep: int, *, side: int = TILE) -> Nearest:
-    """The `keep` nearest others of each point of one set, exactly; `keep` at most N - 1."""
-    seeker = Seeker(len(points), keep)
-    i, j, _ = sweep(points, points, seeker, seeker, side=side).candidates
-    squares = squared_distances(points.values, points.values, i, j)
-    both = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([squares, squares])
-    lists = ranked(len(points), keep, *both)
-    return with_crowded(lists, seeker, points, points, np.arange(len(points)))
-
-
-def ranked(count: int, keep: int, rows: NDArray[np.int32], others: NDArray[np.int32], squares: Floats) -> Nearest:
-    """The `keep` nearest of each row among listed pairs; -1 and infinity where a row has fewer."""
-    # of floats >= 0 the bits sort as the numbers do; float32 leaves few ties to be sorted again
-    key = (rows.astype(np.uint64) << np.uint64(32)) | squares.astype(np.float32).view(np.uint32)
-    order = np.argsort(key)
-    same = np.diff(key[order]) == 0
-    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    again = order[tied]
-    order[tied] = again[np.lexsort((others[again], squares[again], rows[again]))]
-    rows, others, squares = rows[order], others[order], squares[order]
-    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    few = rank < keep
-    index, square = np.full((count, keep), -1, np.int32), np.full((count, keep), np.inf)
-    index[rows[few], rank[few]], square[rows[few], rank[few]] = others[few], squares[few]
-    return Nearest(index, square)
-
-
-def with_crowded(lists: Nearest, seeker: Seeker, a: Points, b: Points, own: Ints | None) -> Nearest:
-    """`lists` with the rows that were given up as crowded filled in."""
-    todo = np.flatnonzero(seeker.crowded)
-    while todo.size:
-        crowd = _crowd(a, b, todo, seeker.keep)
-        index, square, done = _about_pivot(a, b, crowd, seeker.keep, None if own is None else own[crowd])
-        for row in crowd[~done]:
-            lists.index[row], lists.square[row] = _plainly(a, b, row, seeker.keep, -1 if own is None else own[row])
-        lists.index[crowd[done]], lists.square[crowd[done]] = index[done], square[done]
-        todo = np.setdiff1d(todo, crowd)
-    return lists
-
-
-def _crowd(a: Points, b: Points, rows: Ints, keep: int) -> Ints:
-    """Those of `rows` near the first of them; the first itself stands first."""
-    pivot = rows[0]
-    columns = np.arange(len(b))
-    reach = np.partition(squared_distances(a.values, b.values, np.full(len(b), pivot), columns), keep - 1)[keep - 1]
-    away = squared_distances(a.values, a.values, np.full(len(rows), pivot), rows)
-    return rows[away <= NEAR_PIVOT * reach]
-
-
-def _about_pivot(
-    a: Points, b: Points, crowd: Ints, keep: int, own: Ints | None
-) -> tuple[NDArray[np.int32], Floats, NDArray[np.bool_]]:
-    """Nearest of a crowd in the frame of its first row, and which rows could be settled there."""
-    frame = Frame(a.values[crowd[0]].astype(np.float64), a.frame.scale)
-    members, others = Points.of(a.values[crowd], frame), Points.of(b.values, frame)
-    seeker = Seeker(len(crowd), keep)
-    i, j, _ = sweep(members, others, seeker, None, own=own).candidates
-    lists = ranked(len(crowd), keep, i, j, squared_distances(members.values, others.values, i, j))
-    return lists.index, lists.square, ~seeker.crowded
-
-
-def _plainly(a: Points, b: Points, row: int, keep: int, own: int) -> tuple[NDArray[np.int32], Floats]:
-    """Nearest of one row by computing every distance in float64."""
-    columns = np.delete(np.arange(len(b)), own) if own >= 0 else np.arange(len(b))
-    squares = squared_distances(a.values, b.values, np.full(len(columns), row), columns)
-    order = np.argsort(squares, kind="stable")[:keep]
-    return columns[order].astype(np.int32), squares[order]

@@ -17,19 +17,22 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from medgan_qa.metrics._arrays import Spacing, spacing2d
+from medgan_qa.metrics._power import (
+    FLOOR,
+    divided,
+    flat,
+    frequencies,
+    image_stack,
+    power_blocks,
+    relative,
+)
 
-FLOOR = 1e-12
-"""Smallest power, relative to the mean over all frequencies, that a logarithm is taken of."""
-SMALLEST_SIDE = 32
-"""Pixels; below it the lobes of the window and the neighbourhoods of the peaks run into each other."""
 PEAK_RADIUS = 1.5
 """Frequency bins around a peak: the main lobe of the Hann window."""
 GUARD_RADIUS = 3.5
@@ -42,9 +45,6 @@ LINE_BINS = 2
 PERIOD_2 = ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5))
 PERIOD_4 = ((0.25, 0.0), (0.0, 0.25), (0.25, 0.25), (-0.25, 0.25), (0.25, 0.5), (0.5, 0.25))
 """Frequencies (rows, columns), in cycles per pixel, of grids that repeat every 2 and every 4 pixels."""
-
-BLOCK = 256
-"""Images transformed at a time; bounds memory and changes no number."""
 
 
 class RadialSpectrum(NamedTuple):
@@ -82,10 +82,10 @@ def radial_power_spectrum(images: Any, spacing: Spacing = (1.0, 1.0)) -> RadialS
     Raises:
         ValueError: wrong shape, too small, not finite (naming the images), or a spacing that is not positive.
     """
-    stack = _stack(images)
+    stack = image_stack(images)
     ring, frequency = _rings(stack.shape[1], stack.shape[2], spacing2d(spacing))
     counts = np.bincount(ring)[1:]
-    planes = (plane for power in _blocks(stack) for plane in _relative(power))
+    planes = (plane for power in power_blocks(stack) for plane in relative(power))
     means = [np.bincount(ring, weights=plane.ravel())[1:] / counts for plane in planes]
     log_power = np.log10(np.maximum(np.reshape(means, (len(stack), counts.size)), FLOOR))
     return RadialSpectrum(frequency, log_power)
@@ -108,10 +108,10 @@ def high_band_energy(images: Any, cutoff: float = 0.35) -> NDArray[np.float64]:
     """
     if not 0.0 < cutoff <= 0.5:
         raise ValueError(f"cutoff must lie in (0, 0.5] cycles per pixel, got {cutoff!r}")
-    stack = _stack(images)
-    fy, fx = _frequencies(stack.shape[1], stack.shape[2])
+    stack = image_stack(images)
+    fy, fx = frequencies(stack.shape[1], stack.shape[2])
     high = np.hypot(fy, fx) >= cutoff
-    shares = [_divided(power[:, high].sum(axis=1), power.sum(axis=(1, 2))) for power in _blocks(stack)]
+    shares = [divided(power[:, high].sum(axis=1), power.sum(axis=(1, 2))) for power in power_blocks(stack)]
     return np.concatenate(shares)
 
 
@@ -136,12 +136,12 @@ def spectral_peaks(images: Any) -> dict[str, NDArray[np.float64]]:
     Raises:
         ValueError: wrong shape, too small, or not finite (naming the images).
     """
-    stack = _stack(images)
+    stack = image_stack(images)
     grids = {"period_2": PERIOD_2, "period_4": PERIOD_4}
     points = {name: _points(stack.shape[1:], grid) for name, grid in grids.items()}
     rows = [
         {**{name: _excess(power, group) for name, group in points.items()}, "nyquist_lines": _line_excess(power)}
-        for power in _blocks(stack)
+        for power in power_blocks(stack)
     ]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
@@ -160,68 +160,18 @@ def mean_power_spectrum(images: Any) -> NDArray[np.float64]:
     Raises:
         ValueError: no image, wrong shape, too small, or not finite (naming the images).
     """
-    stack = _stack(images)
+    stack = image_stack(images)
     if len(stack) == 0:
         raise ValueError("images must hold at least one image, got none")
-    sums = [_relative(power).sum(axis=0) for power in _blocks(stack)]
+    sums = [relative(power).sum(axis=0) for power in power_blocks(stack)]
     mean = np.sum(sums, axis=0) / len(stack)
     return np.fft.fftshift(np.log10(np.maximum(mean, FLOOR)))
-
-
-def _stack(images: Any) -> NDArray[Any]:
-    array = np.asarray(images)
-    if array.ndim != 3 or min(array.shape[1:]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"images must have shape (N, H, W) with sides of at least {SMALLEST_SIDE} pixels, got {array.shape}"
-        )
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
-    if bad.size:
-        raise ValueError(f"images must be finite; NaN or infinity in images {bad[:10].tolist()} ({bad.size} in all)")
-    return array
-
-
-def _blocks(stack: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-    """Power of the images, `BLOCK` at a time; one empty block where there are none."""
-    yield from (_power(stack[i : i + BLOCK]) for i in range(0, max(len(stack), 1), BLOCK))
-
-
-def _power(stack: NDArray[Any]) -> NDArray[np.float64]:
-    """(n, H, W) power of the windowed images; exactly 0 at the zero frequency and for a constant image."""
-    height, width = stack.shape[1:]
-    # Sampled half-way between pixels: mirrors onto itself and still has three coefficients only.
-    window = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(n) + 0.5) / n) for n in (height, width)))
-    pixels = stack.astype(np.float64)
-    if len(stack) == 0:
-        return pixels
-    varies = np.ptp(pixels, axis=(1, 2)) > 0
-    mean = np.tensordot(pixels, window, axes=2) / window.sum()
-    coefficients = fft.fft2((pixels - mean[:, None, None]) * window)
-    power: NDArray[np.float64] = np.square(coefficients.real) + np.square(coefficients.imag)
-    power[:, 0, 0] = 0.0
-    power[~varies] = 0.0
-    return power
-
-
-def _relative(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Power over its mean; 0 where there is none."""
-    return _divided(power, power.mean(axis=(1, 2), keepdims=True))
-
-
-def _divided(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    quotient: NDArray[np.float64] = np.divide(a, b, out=np.zeros_like(a), where=b > 0)
-    return quotient
-
-
-def _frequencies(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Frequencies (rows, columns) of every coefficient in cycles per pixel, each (H, W)."""
-    fy, fx = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
-    return fy, fx
 
 
 def _rings(height: int, width: int, spacing: Spacing) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Ring of each coefficient (0: the zero frequency, then 1, 2, ... without gaps) and the rings' frequencies."""
     finer = min(spacing)
-    fy, fx = _frequencies(height, width)
+    fy, fx = frequencies(height, width)
     radius = np.hypot(fy * finer / spacing[0], fx * finer / spacing[1])
     step = finer / min(height * spacing[0], width * spacing[1])
     number = np.maximum(np.rint(radius / step).astype(np.intp), 1)
@@ -232,14 +182,10 @@ def _rings(height: int, width: int, spacing: Spacing) -> tuple[NDArray[np.intp],
 
 def _distance(shape: tuple[int, ...], point: tuple[float, float]) -> NDArray[np.float64]:
     """(H * W,) distance of every coefficient from a frequency or its conjugate, in bins, across the borders."""
-    axes = list(zip(shape, _frequencies(shape[0], shape[1]), point, strict=True))
+    axes = list(zip(shape, frequencies(shape[0], shape[1]), point, strict=True))
     from_point = np.hypot(*(n * _wrapped(f - p) for n, f, p in axes))
     from_conjugate = np.hypot(*(n * _wrapped(f + p) for n, f, p in axes))
     return np.minimum(from_point, from_conjugate).ravel()
-
-
-def _flat(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    return power.reshape(power.shape[0], power.shape[1] * power.shape[2])
 
 
 def _wrapped(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -248,7 +194,7 @@ def _wrapped(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _points(shape: tuple[int, ...], grid: tuple[tuple[float, float], ...]) -> list[_Point]:
-    fy, fx = _frequencies(shape[0], shape[1])
+    fy, fx = frequencies(shape[0], shape[1])
     radius = np.hypot(fy, fx).ravel()
     clear = np.all([_distance(shape, point) > GUARD_RADIUS for point in PERIOD_2 + PERIOD_4], axis=0)
     clear[0] = False
@@ -263,9 +209,9 @@ def _points(shape: tuple[int, ...], grid: tuple[tuple[float, float], ...]) -> li
 
 
 def _excess(power: NDArray[np.float64], points: list[_Point]) -> NDArray[np.float64]:
-    flat = _flat(power)
-    peaks = np.stack([flat[:, p.peak].mean(axis=1) for p in points], axis=1)
-    around = np.stack([np.median(flat[:, p.neighbours], axis=1) for p in points], axis=1) / np.log(2.0)
+    every = flat(power)
+    peaks = np.stack([every[:, p.peak].mean(axis=1) for p in points], axis=1)
+    around = np.stack([np.median(every[:, p.neighbours], axis=1) for p in points], axis=1) / np.log(2.0)
     excess: NDArray[np.float64] = _log_ratio(peaks, around, power).max(axis=1)
     return excess
 

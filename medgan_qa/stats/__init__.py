@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from medgan_qa.stats.half_sampling import FEWEST_CLUSTERS, ResampledInterval, draw_halves, half_sample_interval, half_sample_share
+from medgan_qa.stats.half_sampling import (
+    FEWEST_CLUSTERS,
+    ResampledInterval,
+    draw_halves,
+    half_sample_interval,
+    half_sample_share,
+)
 from medgan_qa.stats.multiplicity import HolmStep, holm
 from medgan_qa.stats.proportions import ClusteredProportion, clopper_pearson, clustered_proportion, required_n, wilson
 from medgan_qa.stats.resampling import BootstrapInterval, MedianInterval, cluster_bootstrap, cluster_median

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from medgan_qa.metrics.anatomy import GENERIC, MEASURES, components_of_mask, generic, measure_all, segmented
 from medgan_qa.metrics.brain import brain
-from medgan_qa.metrics.reference_range import gross_failures
+from medgan_qa.metrics.joint_range import gross_failures
 from medgan_qa.rng import child
 
 Y, X = np.mgrid[:64, :64].astype(float)

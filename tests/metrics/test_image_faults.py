@@ -13,7 +13,7 @@ from medgan_qa.cohorts.phantom import COHORT_SEED, draw_cohort
 from medgan_qa.cohorts.phantom_render import render
 from medgan_qa.metrics._contour import longest_run
 from medgan_qa.metrics.image_faults import FAULTS, NO_BODY, image_faults
-from medgan_qa.metrics.reference_range import gross_failures
+from medgan_qa.metrics.joint_range import gross_failures
 from medgan_qa.rng import child
 
 Y, X = np.mgrid[:64, :64] - 31.5

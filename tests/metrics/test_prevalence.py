@@ -25,10 +25,22 @@ def test_the_score_is_ridge_regression_of_the_label(n, d):
     other, _ = drawn(1, 20, 0.3, d=d)
     (score,) = attribute_score(x, y, other, penalty=0.1)
 
-    centred, target = x - x.mean(0), y - y.mean()
+    centred, target = (x - x.mean(0)) / x.std(0), y - y.mean()
     stacked = np.vstack([centred, np.sqrt(0.1 * len(x)) * np.eye(x.shape[1])])
     weights = np.linalg.lstsq(stacked, np.concatenate([target, np.zeros(x.shape[1])]), rcond=None)[0]
-    np.testing.assert_allclose(score, (other - x.mean(0)) @ weights, atol=1e-10)
+    np.testing.assert_allclose(score, (other - x.mean(0)) / x.std(0) @ weights, atol=1e-10)
+
+
+def test_units_of_the_features_and_constant_ones_do_not_matter():
+    x, y = drawn(0, 100, 0.3)
+    other, _ = drawn(1, 20, 0.3)
+    units = 10.0 ** np.arange(-6, 6)
+    (score,) = attribute_score(x, y, other)
+    (scaled,) = attribute_score(
+        np.hstack([x * units, np.full((100, 1), 3.0)]), y, np.hstack([other * units, other[:, :1]])
+    )
+
+    np.testing.assert_allclose(score, scaled, atol=1e-9)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5])
