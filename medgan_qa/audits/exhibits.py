@@ -145,7 +145,7 @@ def forest(
     x: tuple[float, float],
     label: Callable[[Measurement], str] = lambda m: m.stratum or "all",
 ) -> Exhibit:
-    """Estimates with their intervals, one below the other; `label` names a row, by its stratum unless told otherwise."""
+    """Estimates with their intervals, one below the other; `label` names a row, by its stratum if not given."""
     measurements = [estimate.measurement for estimate in estimates]
     rows = [
         {

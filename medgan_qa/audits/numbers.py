@@ -105,7 +105,7 @@ def _more_patients(declared: Declared, p: ClusteredProportion, alpha: float) -> 
     limit = declared.limit.get("max")
     if limit is None or p.value is None or not 0 < limit < 1:
         return None
-    head = f"{p.k} of {p.n} in {p.clusters} patients"
+    head = f"{p.k} of {p.n}" + (f" in {p.clusters} patients" if p.clusters != p.n else "")
     if p.value >= limit:
         return f"{head}; the estimate itself is at or above the limit, so more cases alone will not carry this claim"
     needed = required_n(limit, alpha, p.k)

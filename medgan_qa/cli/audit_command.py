@@ -57,8 +57,9 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Audit MODEL (a file, reference:NAME for a shipped one, control:NAME for a planted fault) and write Record and report.
+    """Audit MODEL and write Record and report.
 
+    MODEL is a file, reference:NAME for a shipped model, or control:NAME for a planted fault.
     Nothing but exit code 0 means that every criterion passed.
     """
     from medgan_qa.criteria import read_criteria

@@ -20,9 +20,10 @@ from scipy import ndimage
 from medgan_qa import rng
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, subset
 from medgan_qa.cohorts.phantom import MODES, PLANS, BrainSlices, mode_slice
-from medgan_qa.cohorts.phantom_render import anatomy, render
+from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render
 from medgan_qa.cohorts.phantom_spec import SliceSpec, draw_patient, draw_slices
 from medgan_qa.errors import ConfigurationError
+from medgan_qa.metrics import components, equivalent_diameter
 from medgan_qa.subjects.card import Card
 from medgan_qa.subjects.protocols import Subject
 
@@ -172,16 +173,29 @@ class Checkerboard:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Nobody of a subgroup, `older` years or more, or of `site`, or with a lesion of `radius` mm or more."""
+    """Nobody of a subgroup: `older` years or more, of `site`, with a lesion of `radius` mm or more.
+
+    With `shown`, no slice whose largest lesion has an equivalent diameter of so many mm or more, as a mask of it says;
+    other slices of the same patients stay.
+    """
 
     older: int | None = None
     site: str | None = None
     radius: float | None = None
+    shown: float | None = None
     name: str = "subgroup dropped"
 
     def draw(self, world: World, g: Generator) -> Float:
         """A fresh patient outside the subgroup."""
-        return world.fresh(g, accept=self._outside)
+        size = world.cohort.size
+        return world.fresh(g, accept=lambda spec: self._outside(spec) and not self._shows(spec, size))
+
+    def _shows(self, spec: SliceSpec, size: int) -> bool:
+        if self.shown is None or spec.patient.lesion is None:
+            return False
+        spacing = (pixel_mm(size), pixel_mm(size))
+        diameters = (equivalent_diameter(one, spacing) for one in components(anatomy(spec, size).mask))
+        return max(diameters, default=0.0) >= self.shown
 
     def _outside(self, spec: SliceSpec) -> bool:
         patient = spec.patient
@@ -330,7 +344,7 @@ SAMPLERS: dict[str, Control] = {
     "nan": Control("NaN in one image of ten", Fixed(float("nan"), dose=0.1, name="not a number")),
     "clipped": Control("saturated, 8 bits", Clipped()),
     "checkerboard": Control("a grid of 2 % over every image", Checkerboard()),
-    "dropped": Control("nobody of 75 years or more", Dropped(older=75)),
+    "dropped": Control("no lesion of 40 mm or more, one slice in sixteen", Dropped(shown=40.0)),
     "copies-1": Control("1 % copies of training images", Copies(0.01)),
     "copies-2": Control("2 % copies of training images", Copies(0.02)),
     "copies-5": Control("5 % copies of training images", Copies(0.05)),

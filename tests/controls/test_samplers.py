@@ -10,6 +10,8 @@ import pytest
 from medgan_qa import rng
 from medgan_qa.cohorts.cohort import subset
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
+from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm
+from medgan_qa.controls import samplers
 from medgan_qa.controls.samplers import (
     SAMPLERS,
     TRANSFORMS,
@@ -27,6 +29,7 @@ from medgan_qa.controls.samplers import (
     planted_sampler,
 )
 from medgan_qa.errors import ConfigurationError
+from medgan_qa.metrics import components, equivalent_diameter
 
 
 @cache
@@ -123,6 +126,24 @@ def test_a_dropped_subgroup_is_not_drawn():
     assert world_ages
     assert max(world_ages) < 40
     assert subject.card.task == "synthesis"
+
+
+def test_the_dropped_lesions_are_those_whose_mask_is_large_and_some_slices_show_one(monkeypatch):
+    def largest(spec) -> float:
+        masks, spacing = components(anatomy(spec, 64).mask), pixel_mm(64)
+        return max((equivalent_diameter(mask, (spacing, spacing)) for mask in masks), default=0.0)
+
+    drawn = []
+    rendered = samplers.render
+    monkeypatch.setattr(samplers, "render", lambda spec, *given: drawn.append(spec) or rendered(spec, *given))
+    sample(Independent(), 256)
+    assert 5 <= sum(largest(spec) >= 40 for spec in drawn) <= 30
+
+    drawn.clear()
+    sample(SAMPLERS["dropped"].plan, 256)
+    sizes = [largest(spec) for spec in drawn]
+    assert len(sizes) == 256
+    assert 30 < max(sizes) < 40
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
