@@ -192,7 +192,7 @@ def show(record: Record, out: Path) -> None:
     console = Console()
     console.print(f"[bold {colours[record.verdict]}]{record.verdict.upper()}[/]  {record.reason}", highlight=False)
     table = Table("criterion", box=None, pad_edge=False)
-    table.add_column("measurement", overflow="fold", min_width=30)
+    table.add_column("measurement", overflow="fold")
     for heading in ("n", "estimate", "bound", "limit", "verdict"):
         table.add_column(heading)
     for audit in record.audits:
