@@ -347,7 +347,9 @@ def _failure(criterion: Criterion, measurement: Measurement) -> str:
     """A failed criterion in one sentence with its numbers, for the first page."""
 
     def show(value: float) -> str:
-        return f"{value:.0%}" if measurement.unit == "fraction" else f"{value:.2f}"
+        if measurement.unit == "fraction":
+            return f"{value:.0%}"
+        return f"{value:.4g}" if measurement.unit == "count" or abs(value) >= 100 else f"{value:.2f}"
 
     limit = " and ".join(f"{'at most' if k == 'max' else 'at least'} {show(v)}" for k, v in criterion.limit.items())
     estimate = "-" if measurement.value is None else show(measurement.value)
