@@ -61,9 +61,10 @@ def mode_coverage(run: SynthesisRun, *, k: int = 5, k_precision: int = 3) -> Fin
     recall or coverage is the sign of it, before the missing kinds are named (COV-002).
 
     Known limits. Neighbourhoods see what the features see. All of these depend on the numbers of images; equal numbers
-    are used, and the expected coverage is said. Weights are not seen: one sample in a mode covers it (COV-004). A
-    generator that copies its training patients covers them, so a run that finds copies lets none of this pass. Balls of
-    outliers are large and make recall and precision generous; the clipped forms bound that.
+    are used, and the expected coverage is said. Recall does not see weights: a few samples in a mode cover it; clipped
+    coverage sees them in part, COV-004 is for them. A generator that copies its training patients covers them, so a run
+    that finds copies lets none of this pass. Balls of outliers are large and make recall and precision generous; the
+    clipped forms bound that.
 
     Method and source. Precision and recall: Kynkäänniemi et al. 2019. Density and coverage: Naeem et al. 2020. Clipped
     forms: Salvy et al. 2026. Radii and memberships are decided in float64; a point on the sphere is inside. Intervals
