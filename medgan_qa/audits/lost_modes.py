@@ -28,7 +28,7 @@ POWER = 0.95
 
 
 BEYOND = 3.0
-"""Standard errors below 0 or above 1 at which a share is no share: the samples are no mixture of the levels."""
+"""Standard errors beyond which a share is no share: the samples are no mixture of the levels."""
 
 
 class Group(NamedTuple):
@@ -80,9 +80,9 @@ def lost_modes(
 
     Known limits. A level is read through what it changes in the image. What else differs between samples and real
     images can be read as a level: a generator that smooths looks like the site with the least noise. Where that drives
-    a share beyond 0 or 1 by more than three standard errors the level is not judged. Levels that leave no trace in the
-    features cannot be judged either and are said so. A group that the training images lack as well is found by
-    the composition table only.
+    a share above 1, or further below 0 than the patients' share, by three standard errors the level is not judged.
+    Levels that leave no trace in the features cannot be judged either and are said so. A group that the training images
+    lack as well is found by the composition table only.
 
     Method and source. Modes after Richardson and Weiss 2018; prevalence from scores after Forman 2008 (adjusted means);
     half samples by patient (Shao and Wu 1989); Holm 1979.
@@ -191,9 +191,9 @@ def _level(
     gaps = gaps[np.isfinite(gaps)]
     error = float(gaps.std(ddof=1)) if gaps.size > 1 else math.inf
     z = (read.value - read.reference) / error if error > 0 else 0.0
-    # A score that does not separate the level in the test images says nothing about the samples either, and one that
-    # leaves the range between the two means has left what it was calibrated on.
-    outside = max(-read.value, read.value - 1) > BEYOND * error
+    # A score that does not separate the level in the test images says nothing about the samples either, and one far
+    # beyond the two means has left what it was calibrated on. A lost level reads a little below 0 now and then.
+    outside = max(-read.value - read.reference, read.value - 1) > BEYOND * error
     usable = read.separation > 0 and error > 0 and not outside
     return Group(name, read.reference, training, read.value, error, float(special.ndtr(z)) if usable else 1.0, usable)
 

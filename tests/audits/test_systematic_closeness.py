@@ -25,7 +25,7 @@ Float = np.ndarray
 class Leaning:
     """Every sample part fresh patient, part training patient; none of them is a copy."""
 
-    weight: float = 0.5
+    weight: float = 0.75
     name: str = "leaning"
 
     def draw(self, world: World, g: np.random.Generator) -> Float:
