@@ -22,6 +22,7 @@ from medgan_qa.stats import draw_halves
 from medgan_qa.subjects.protocols import SAMPLE_BATCH, Subject
 
 if TYPE_CHECKING:
+    from medgan_qa.features.extractor import Extractor
     from medgan_qa.features.store import FeatureStore
 
 Float = NDArray[np.float32]
@@ -122,6 +123,7 @@ class SynthesisRun:
         self.seed, self.samples, self.resamples = seed, samples, resamples
         self.extractors, self.store, self.discriminator = tuple(dict.fromkeys(extractors)), store, discriminator
         self._spaces: dict[str, Space] = {}
+        self._made: dict[str, Extractor] = {}
         self.shared: dict[str, Any] = {}
         """What one audit computed and another may need, by name."""
 
@@ -151,12 +153,11 @@ class SynthesisRun:
             ConfigurationError, MissingDependencyError: an extractor cannot be had.
             ModelError: the samples have another shape than the real images.
         """
-        from medgan_qa.features.extractor import extractor
-
         for name in self.extractors:
-            extractor(name, self.subject.device)
+            self._extractor(name)
         case = subset(self.cohort.cases, "test")[0]
-        expected, found = self.cohort.load(case).image.shape, self.subject.sample(2, self.seed).shape[1:]
+        image = self.cohort.load(case).image
+        expected, found = image.shape, self.subject.sample(2, self.seed).shape[1:]
         if tuple(found) != tuple(expected):
             raise ModelError(
                 "The samples have another shape than the real images.",
@@ -165,11 +166,10 @@ class SynthesisRun:
                 where=self.subject.path,
                 todo="Audit the sampler against images of its own size and channels.",
             )
-        images = self.cohort.load(case).image[None]
         if self.detector is not None:
-            self.detector.read(for_detector(images[0], self.detector)[None])
+            self.detector.read(for_detector(image, self.detector)[None])
         if self.discriminator is not None:
-            self.discriminator.score(images)
+            self.discriminator.score(image[None])
 
     @cached_property
     def reference(self) -> Pictures:
@@ -293,12 +293,19 @@ class SynthesisRun:
             loaded[0].spacing_mm,
         )
 
-    def _extract(self, name: str) -> Space:
+    def _extractor(self, name: str) -> Extractor:
+        """Made once: the dry run finds it, and a network is not loaded twice."""
         from medgan_qa.features.extractor import extractor
+
+        if name not in self._made:
+            self._made[name] = extractor(name, self.subject.device)
+        return self._made[name]
+
+    def _extract(self, name: str) -> Space:
         from medgan_qa.features.normalise import Standardiser
         from medgan_qa.features.store import FeatureStore
 
-        made = extractor(name, self.subject.device)
+        made = self._extractor(name)
         sets = {"reference": self.reference, "generated": self.generated}
         if self.train is not None:
             sets["train"] = self.train

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgan_qa.metrics._groups import encoded
+
 Float = NDArray[np.float64]
 Features = NDArray[np.float32] | NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -80,11 +82,10 @@ def codes_of(clusters: Iterable[Hashable] | None, n: int, name: str) -> NDArray[
     """
     if clusters is None:
         return np.arange(n)
-    first: dict[Hashable, int] = {}
-    codes = [first.setdefault(label, len(first)) for label in clusters]
+    codes = encoded(clusters)
     if len(codes) != n:
-        raise ValueError(f"{name} must hold one label per sample: expected {n}, got {len(codes)}")
-    return np.asarray(codes, dtype=np.intp)
+        raise ValueError(f"{name} must hold one label per image: expected {n}, got {len(codes)}")
+    return codes
 
 
 def _refuse_unfinished(array: Features, name: str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from medgan_qa.metrics._features import Float, feature_array
+from medgan_qa.metrics._features import Float, codes_of, feature_array
 
 Index = NDArray[np.intp]
 
@@ -201,9 +201,7 @@ def _threshold(threshold: float) -> float:
 
 def _codes(clusters: Sequence[str] | None, n: int) -> Index:
     """Clusters as integers 0 ... G-1, (n,)."""
-    codes: Index = np.arange(n) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
-    if codes.size != n:
-        raise ValueError(f"clusters must hold one label per image: expected {n}, got {codes.size}")
+    codes: Index = codes_of(clusters, n, "clusters")
     if np.unique(codes).size < 2:
         raise ValueError(f"duplicates need at least 2 independent images, got {np.unique(codes).size}")
     return codes

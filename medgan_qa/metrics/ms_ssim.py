@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medgan_qa.metrics._features import Float, half_masks
+from medgan_qa.metrics._features import Float, codes_of, half_masks
 
 Index = NDArray[np.intp]
 
@@ -248,9 +248,7 @@ def _dyadic_error(values: Float, first: Index, second: Index) -> float:
 
 def _codes(clusters: Sequence[str] | None, n: int) -> Index:
     """Clusters as integers 0 ... G-1, (n,)."""
-    codes: Index = np.arange(n) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
-    if codes.size != n:
-        raise ValueError(f"clusters must hold one label per image: expected {n}, got {codes.size}")
+    codes: Index = codes_of(clusters, n, "clusters")
     if np.unique(codes).size < 3:
         raise ValueError(f"pairs need at least 3 independent images, got {np.unique(codes).size}")
     return codes

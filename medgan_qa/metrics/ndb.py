@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.cluster.vq import vq
 
-from medgan_qa.metrics._features import Float, feature_array
+from medgan_qa.metrics._features import Float, codes_of, feature_array
 
 Index = NDArray[np.intp]
 
@@ -125,7 +125,7 @@ def ndb(
     binning, real, generated = _three(binning, real, generated)
     if bins < 2 or int(bins) != bins or not 0 < alpha < 1:
         raise ValueError(f"bins must be an integer of at least 2 and alpha in (0, 1), got {bins!r} and {alpha!r}")
-    codes = _codes(real_clusters, len(real))
+    codes = codes_of(real_clusters, len(real), "real_clusters")
     patients = int(codes.max()) + 1
     # about the mean, so that distances to the centres do not cancel
     origin = binning.mean(axis=0)
@@ -265,14 +265,6 @@ def _room(binning: int, independent: int, generated: int) -> int:
             f"{independent} real and {generated} generated"
         )
     return room
-
-
-def _codes(clusters: Sequence[str] | None, n: int) -> Index:
-    """Clusters as integers 0 ... G-1, (n,)."""
-    codes: Index = np.arange(n) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
-    if codes.size != n:
-        raise ValueError(f"real_clusters must hold one label per image: expected {n}, got {codes.size}")
-    return codes
 
 
 def _three(*sets: Any) -> list[Float]:
