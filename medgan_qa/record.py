@@ -110,6 +110,19 @@ class Measurement(_Model):
         return self
 
 
+class Observations(_Model):
+    """What a measurement was computed from, unit by unit: what two runs on the same cases are compared on."""
+
+    statistic: Literal["share", "mean", "median"]
+    """How `values` become the measurement: share of ones, mean over units, median of the patients' medians."""
+    units: list[str]
+    """(N,) identifiers that name the same unit (case, lesion) in every run on the same data."""
+    patients: list[str]
+    """(N,) the patient of each unit."""
+    values: list[float]
+    """(N,) finite; 0 or 1 for a share."""
+
+
 class Criterion(_Model):
     """A criterion as it was declared, and what it came to."""
 
@@ -133,6 +146,159 @@ class Criterion(_Model):
     """The interval at the level that this criterion was judged at."""
     adjusted_alpha: Number = None
     """The error rate this criterion was tested at after correction for multiplicity."""
+    severity: Literal["gate", "report"] = "gate"
+    """`gate`: counts for the run's verdict; `report`: judged and printed, and opens or closes nothing."""
+    claim: str = ""
+    """The claim that it carries, in one sentence."""
+    margin: Number = None
+    """How much worse than an accepted model a retrained one may be, in the unit of the measurement; None: not set."""
+
+
+class Precondition(_Model):
+    """Something declared about the data, and whether it held; what did not hold keeps a run from passing."""
+
+    id: str
+    """E.g. `DATA-patients`, `INDEPENDENCE-site`."""
+    requirement: str
+    """What was declared, e.g. `at least 60 patients in the test partition`."""
+    found: str
+    """What was there, e.g. `41 patients`."""
+    verdict: Verdict
+    reason: str
+
+
+class Sentinel(_Model):
+    """A case that must never be lost, and what became of it; one lost sentinel fails the run whatever the mean does."""
+
+    case_id: str
+    audit: str
+    """Code of the audit whose row of the case decides."""
+    found: str
+    """The case's status in that audit, or why there is none."""
+    verdict: Verdict
+    reason: str
+    rationale: str = ""
+    """Why this case must never be lost."""
+
+
+class Hazard(_Model):
+    """A hazard that criteria of the run trace to."""
+
+    id: str
+    name: str
+    situation: str = ""
+    """The hazardous situation: how it reaches a patient."""
+    control: str = ""
+    """The risk control, or what stands for it."""
+    source: str = ""
+    """`catalogue` for one of the shipped list, or the criteria file."""
+
+
+class Attempt(_Model):
+    """An entry of the attempt ledger: one run on a test set."""
+
+    number: int = Field(ge=1)
+    """Its place among the runs on this test set with this suite."""
+    run: str
+    time_utc: str
+    model: str
+    model_sha256: str
+    criteria_digest: str
+    data_digest: str
+    verdict: Verdict
+    tool_version: str
+    record_sha256: str = ""
+    """SHA-256 of that run's Record."""
+
+
+class Attempts(_Model):
+    """Which attempt on its test set a run is, and what repeated testing does to the error rate."""
+
+    number: int = Field(ge=1)
+    """This run is the `number`-th on this test set with this suite."""
+    chances: int = Field(ge=1)
+    """How many different tests were made so far, this one included: repeats of one model under the same criteria and
+    seed are no further chance."""
+    ledger: str
+    """The ledger's file, as it was given."""
+    line: int = Field(ge=1)
+    """The line of the ledger that holds this run."""
+    previous_hash: str
+    """Hash of the line before, to which this run is chained."""
+    earlier: list[Attempt] = []
+    """The runs before on the same test set, oldest first."""
+    statement: str
+    """In words: the attempt, and the error rate after it."""
+    alpha: Number = None
+    """Error rate of one test."""
+    error_rate_bound: Number = None
+    """The largest chance that a model beyond a limit passes at least once in so many tests (union bound)."""
+    maximum: int | None = None
+    """How many attempts the criteria allow; None: not declared."""
+
+
+class Change(_Model):
+    """One measurement of a retrained model beside that of the accepted one."""
+
+    criterion: str = ""
+    """The criterion whose margin applies; empty for a subgroup that is only reported."""
+    measurement: str
+    label: str
+    unit: str
+    better: Literal["lower", "higher", "nearer_one", "none"]
+    stratum: str | None = None
+    baseline: Number
+    candidate: Number
+    worsening: Number
+    """How much worse the candidate is, in the unit of the measurement: positive is worse whichever way is better."""
+    interval: Interval | None = None
+    """Of `worsening`."""
+    margin: Number = None
+    n: int = Field(default=0, ge=0)
+    """Pairs that went in, or units of the candidate where cases are not paired."""
+    clusters: int | None = None
+    paired: bool = False
+    verdict: Verdict
+    reason: str
+
+
+class Comparison(_Model):
+    """A candidate beside the accepted model: the outcome of a gate."""
+
+    verdict: Verdict
+    reason: str
+    modification: Facts
+    """The modification of a predetermined change control plan: `id`, `description`, `protocol`; empty strings where
+    not given."""
+    baseline: Facts
+    """`run`, `name`, `version`, `model_sha256`, `record_sha256`, `verdict`, and `accepted` where it has a name."""
+    candidate: Facts
+    """The same of the candidate, before the comparison was added."""
+    identical: bool
+    """The two models are the same bytes: no change."""
+    allowed: list[str] = []
+    """Differences of data, criteria or tool that would have refused it and were allowed, with the reason."""
+    changes: list[Change]
+    """One a criterion."""
+    subgroups: list[Change] = []
+    """One a stratum, worst first."""
+    sentinels: list[Sentinel] = []
+
+
+class Exclusion(_Model):
+    """Cases that did not go into an audit, with the reason."""
+
+    reason: str
+    cases: int = Field(ge=1)
+
+
+class Accounting(_Model):
+    """What became of the enrolled cases in one audit."""
+
+    audit: str
+    enrolled: int = Field(ge=0)
+    analysed: int = Field(ge=0)
+    excluded: list[Exclusion] = []
 
 
 class Exhibit(_Model):
@@ -200,6 +366,21 @@ class Record(_Model):
     audits: list[AuditResult]
     index: list[IndexEntry] = []
     """Where a suite follows a published scheme: its headings, and which audits stand for them."""
+    document: Facts = {}
+    """The report as a controlled document: `id`, `revision`."""
+    context: Facts = {}
+    """What the criteria file says of intended use, data, reference standard and statistics, key by key as declared."""
+    preconditions: list[Precondition] = []
+    sentinels: list[Sentinel] = []
+    hazards: list[Hazard] = []
+    attempts: Attempts | None = None
+    """None: the run was entered in no ledger."""
+    accounting: list[Accounting] = []
+    comparison: Comparison | None = None
+    """The outcome of a gate; None for a run that compares with nothing."""
+    files: dict[str, str] = {}
+    """SHA-256 of the evidence files beside the Record (cases, observations, exhibits, criteria, lock), by path. What is
+    made from the Record (report, exports) is not among them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 

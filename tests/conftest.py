@@ -30,6 +30,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _keys_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keys that the tests make stay theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDGAN_QA_KEYS", str(tmp_path_factory.mktemp("keys")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
     """Refuse connections to hosts; sockets between local processes (AF_UNIX) stay open."""
     connect = socket.socket.connect
