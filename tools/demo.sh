@@ -25,6 +25,8 @@ for model in cyclegan-balanced cyclegan-healthy; do
     echo "The demo broke: the audit of reference:$model left no $out/report.pdf." >&2
     exit 5
   fi
+  echo "\$ medgan-qa verify $out"
+  .venv/bin/medgan-qa verify "$out"
   sentences+=("reference:$model $verdict (exit code $code): $PWD/$out/report.pdf")
 done
 

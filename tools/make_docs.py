@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code: `record.schema.json` and one page an audit.
+"""Write the pages of docs/ that are made from the code: the JSON Schemas of all formats and one page an audit.
 
 python tools/make_docs.py           write them
 python tools/make_docs.py --check   exit with 1 and say which are not current
@@ -14,16 +14,21 @@ import textwrap
 from pathlib import Path
 
 from medgan_qa.audits import AUDITS, HEADINGS, Audit
-from medgan_qa.record import json_schema
+from medgan_qa.evidence.formats import FORMATS, schema
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NOTICE = "<!-- Made from the docstring of the audit by tools/make_docs.py; change it there. -->"
 PAGE = re.compile(r"[A-Z]{3}-\d{3}\.md")
 
 
-def schema_text() -> str:
-    """The JSON schema of a Record."""
-    return json.dumps(json_schema(), indent=4, ensure_ascii=False) + "\n"
+def schema_text(name: str = "record") -> str:
+    """The JSON Schema of a format."""
+    return json.dumps(schema(name), indent=4, ensure_ascii=False) + "\n"
+
+
+def schema_page(name: str) -> str:
+    """Where the schema of a format stands; that of a Record keeps the place that it was published at first."""
+    return "record.schema.json" if name == "record" else f"schemas/{name}.schema.json"
 
 
 def audit_text(audit: Audit) -> str:
@@ -63,19 +68,19 @@ def _parameters(audit: Audit) -> str:
 def pages() -> dict[str, str]:
     """Every page that is made, by path below docs/."""
     audits = {f"audits/{code}.md": audit_text(audit) for code, audit in AUDITS.items()}
-    return {"record.schema.json": schema_text(), **audits}
+    return {**{schema_page(name): schema_text(name) for name in FORMATS}, **audits}
 
 
 def stale(docs: Path = DOCS) -> list[str]:
-    """What is missing, different, or about an audit that there is no more."""
+    """What is missing, different, or about an audit or format that there is no more."""
     made = pages()
     written = {name: docs / name for name in made if (docs / name).is_file()}
     wrong = [name for name, text in made.items() if name not in written or written[name].read_text("utf-8") != text]
-    return wrong + [f"audits/{path.name}" for path in _orphans(docs)]
+    return wrong + [path.relative_to(docs).as_posix() for path in _orphans(docs)]
 
 
 def write(docs: Path = DOCS) -> None:
-    """Write every page, and remove those of audits that there are no more."""
+    """Write every page, and remove those of audits and formats that there are no more."""
     for name, text in pages().items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text, encoding="utf-8")
@@ -84,7 +89,9 @@ def write(docs: Path = DOCS) -> None:
 
 
 def _orphans(docs: Path) -> list[Path]:
-    return sorted(p for p in docs.glob("audits/*.md") if PAGE.fullmatch(p.name) and p.stem not in AUDITS)
+    audits = [path for path in docs.glob("audits/*.md") if PAGE.fullmatch(path.name) and path.stem not in AUDITS]
+    schemas = [path for path in docs.glob("schemas/*.schema.json") if path.name.split(".")[0] not in FORMATS]
+    return sorted([*audits, *schemas])
 
 
 def main() -> int:

@@ -31,6 +31,8 @@ class Findings:
     exhibits: list[Exhibit] = field(default_factory=list)
     arrays: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     """Contents of the files that exhibits name."""
+    excluded: dict[str, str] = field(default_factory=dict)
+    """Test cases that the audit did not analyse, by case id, with the reason."""
     notes: list[str] = field(default_factory=list)
     missing: str | None = None
     """The required input that was not there; the audit's verdict is then inconclusive whatever the criteria."""
@@ -52,6 +54,8 @@ class Audit:
     function: Function
     flattered: bool = False
     """Copies of training images make its measurements look better, so a veto holds its passes back."""
+    measures: tuple[str, ...] = ()
+    """Names of every measurement that it can make, without its code and without strata: what a criterion can name."""
 
     @property
     def parameters(self) -> dict[str, Any]:

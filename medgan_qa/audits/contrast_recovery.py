@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import forest
-from medgan_qa.audits.lesions import FLAT, INVERTED, WEAK, Lesion, by_case, lesions_of, not_judged, unseen_in_target
+from medgan_qa.audits.lesions import (
+    FLAT,
+    INVERTED,
+    WEAK,
+    Lesion,
+    by_case,
+    excluded,
+    lesions_of,
+    not_judged,
+    unseen_in_target,
+)
 from medgan_qa.audits.numbers import by_stratum, count, identifier, median, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
@@ -69,6 +79,12 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
     findings.estimates = [overall, *shares, *strata, undivided]
     groups = by_case(every)
     findings.rows = [_case_row(item, groups.get(item.case.case_id, [])) for item in run.items]
+    findings.excluded = {
+        case_id: "too little contrast in the reference"
+        for case_id, held in groups.items()
+        if all(lesion.recovery is None for lesion in held)
+    }
+    findings.excluded |= excluded(run, groups)
     findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in every]
     findings.exhibits = [
         _scatter(lesions),
@@ -93,6 +109,7 @@ def _median(lesions: list[Lesion], stratum: str | None) -> Estimate:
         unit_of_analysis="lesion",
         better="nearer_one",
         stratum=stratum,
+        units=[lesion.lesion_id for lesion in lesions],
     )
 
 
@@ -103,6 +120,7 @@ def _share(lesions: list[Lesion], name: str, label: str, test: Callable[[float],
         [test(lesion.recovery) for lesion in lesions if lesion.recovery is not None],
         [lesion.patient for lesion in lesions if lesion.recovery is not None],
         unit_of_analysis="lesion",
+        units=[lesion.lesion_id for lesion in lesions if lesion.recovery is not None],
     )
 
 

@@ -106,6 +106,8 @@ def invented_pathology(
     findings.estimates = [overall, *strata, other, *qualified.estimates]
     judged = {c.item.case.case_id: c for c in [*charges, *beside]}
     findings.rows = [_row(item, judged.get(item.case.case_id)) for item in run.items]
+    counted = {c.item.case.case_id for c in charges}
+    findings.excluded = {i.case.case_id: _left_out(i) for i in run.items if i.case.case_id not in counted}
     cases = sum(bool(c.invented) for c in charges)
     findings.notes = [
         f"Of {len(charges)} lesion-free cases, {cases} hold an invented lesion. The detector marks "
@@ -144,7 +146,12 @@ def _rate(charges: list[Charge], stratum: str | None, objection: str | None) -> 
         stratum=stratum,
         noise=Noise([c.vanished for c in charges], [c.patient for c in charges]),
         void=objection,
+        units=[c.item.case.case_id for c in charges],
     )
+
+
+def _left_out(item: Item) -> str:
+    return "no reference" if item.reference is None else item.annotation
 
 
 def _largest(charge: Charge) -> float:
@@ -153,7 +160,7 @@ def _largest(charge: Charge) -> float:
 
 def _row(item: Item, charge: Charge | None) -> Row:
     if charge is None:
-        return {**item.row, "status": "no reference" if item.reference is None else item.annotation}
+        return {**item.row, "status": _left_out(item)}
     finding = "invented" if charge.invented else "clean"
     return {
         **item.row,

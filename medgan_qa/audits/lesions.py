@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -191,6 +191,11 @@ def by_case(lesions: Sequence[Lesion]) -> dict[str, list[Lesion]]:
     for lesion in lesions:
         groups.setdefault(lesion.item.case.case_id, []).append(lesion)
     return groups
+
+
+def excluded(run: TranslationRun, groups: Mapping[str, Sequence[Lesion]]) -> dict[str, str]:
+    """The cases that no lesion was followed in, with the reason."""
+    return {item.case.case_id: not_judged(item) for item in run.items if item.case.case_id not in groups}
 
 
 def not_judged(item: Item) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.criteria import Declared, Estimate
-from medgan_qa.record import Interval, Measurement
+from medgan_qa.record import Interval, Measurement, Observations
 from medgan_qa.stats import (
     FEWEST_CLUSTERS,
     ClusteredProportion,
@@ -50,6 +50,7 @@ def rate(
     stratum: str | None = None,
     noise: Noise | None = None,
     void: str | None = None,
+    units: Sequence[str] = (),
 ) -> Estimate:
     """A share of units, with one-sided exact bounds clustered by patient.
 
@@ -65,6 +66,7 @@ def rate(
             inconsistency of the reader; it is taken off before anything is charged to the model, so it lowers the lower
             end, and never the upper one.
         void: why no value may be given although there are units (an unqualified detector).
+        units: (N,) names of the units that are the same in every run on these data; none where there are no such.
     """
     n, clusters = len(events), len(set(patients))
 
@@ -97,7 +99,22 @@ def rate(
         clusters=clusters,
         reason=reason,
     )
-    return Estimate(measurement, at if value is not None else None, shortfall)
+    seen = observed("share", units, patients, events) if value is not None else None
+    return Estimate(measurement, at if value is not None else None, shortfall, seen)
+
+
+def observed(
+    statistic: Literal["share", "mean", "median"],
+    units: Sequence[str],
+    patients: Sequence[str],
+    values: Sequence[float | bool],
+) -> Observations | None:
+    """What an estimate was computed from; None where the units have no names that another run would give them too."""
+    if not units:
+        return None
+    return Observations(
+        statistic=statistic, units=list(units), patients=list(patients), values=[float(value) for value in values]
+    )
 
 
 def _more_patients(declared: Declared, p: ClusteredProportion, alpha: float) -> str | None:
@@ -126,8 +143,9 @@ def median(
     unit_of_analysis: str,
     better: Any,
     stratum: str | None = None,
+    units: Sequence[str] = (),
 ) -> Estimate:
-    """The median over patients with an exact interval by order statistics."""
+    """The median over patients with an exact interval by order statistics; `units` as in `rate`."""
     clusters = len(set(patients))
 
     def at(alpha: float) -> Interval:
@@ -152,7 +170,8 @@ def median(
         clusters=clusters,
         reason=None if value is not None else f"There is no {unit_of_analysis} to measure.",
     )
-    return Estimate(measurement, at if value is not None else None, shortfall)
+    seen = observed("median", units, patients, values) if value is not None else None
+    return Estimate(measurement, at if value is not None else None, shortfall, seen)
 
 
 def mean(
@@ -166,8 +185,9 @@ def mean(
     better: Any,
     seed: int,
     missing: str = "",
+    units: Sequence[str] = (),
 ) -> Estimate:
-    """The mean over units with a percentile interval that resamples patients."""
+    """The mean over units with a percentile interval that resamples patients; `units` as in `rate`."""
 
     def at(alpha: float) -> Interval:
         generator = rng.child(seed, "bootstrap", measurement_id)
@@ -188,7 +208,8 @@ def mean(
         clusters=len(set(patients)),
         reason=None if value is not None else missing or f"There is no {unit_of_analysis} to measure.",
     )
-    return Estimate(measurement, at if value is not None else None)
+    seen = observed("mean", units, patients, values) if value is not None else None
+    return Estimate(measurement, at if value is not None else None, None, seen)
 
 
 def resampled(

@@ -59,6 +59,7 @@ def paired_fidelity(run: TranslationRun, *, worst: int = 3, random: int = 3) -> 
     rows = [{**item.row, **values} for item, values in zip(run.paired, measured, strict=True)]
     measured_rows = {row["case_id"]: row for row in rows}
     findings.rows = [measured_rows.get(i.case.case_id, {**i.row, "status": "no reference"}) for i in run.items]
+    findings.excluded = {i.case.case_id: "no reference" for i in run.items if i.case.case_id not in measured_rows}
     findings.estimates = [_mean(run, rows, *spec) for spec in (*BODY, *LESION)]
     if isinstance(lpips, str):
         findings.notes.append(f"LPIPS was not computed: {lpips}")
@@ -118,6 +119,7 @@ def _mean(run: TranslationRun, rows: list[Row], name: str, label: str, unit: str
         better=better,
         seed=run.seed,
         missing=missing,
+        units=[row["case_id"] for row in present],
     )
 
 

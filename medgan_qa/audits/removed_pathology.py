@@ -13,6 +13,7 @@ from medgan_qa.audits.lesions import (
     STATUSES,
     Lesion,
     by_case,
+    excluded,
     lesions_of,
     matching_rule,
     not_judged,
@@ -103,6 +104,7 @@ def removed_pathology(
         [lesion.patient for lesion in readable],
         unit_of_analysis="lesion",
         void=qualified.objection,
+        units=[lesion.lesion_id for lesion in readable],
     )
     unread = count(
         f"{CODE}.not_read_in_reference",
@@ -115,6 +117,7 @@ def removed_pathology(
     findings.estimates = [overall, weakened, *strata, unread, *qualified.estimates]
     groups = by_case(lesions)
     findings.rows = [_case_row(item, groups.get(item.case.case_id, [])) for item in run.items]
+    findings.excluded = excluded(run, groups)
     findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in lesions]
     findings.notes = [rule.describe(), _statuses(statuses)]
     if qualified.objection:
@@ -145,6 +148,7 @@ def _rate(lesions: list[Lesion], stratum: str | None, objection: str | None) -> 
         stratum=stratum,
         noise=Noise(gained, [lesion.patient for lesion in lesions]),
         void=objection,
+        units=[lesion.lesion_id for lesion in readable],
     )
 
 

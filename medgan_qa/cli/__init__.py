@@ -14,7 +14,13 @@ from medgan_qa.errors import MedganQAError
 
 COMMANDS = {
     "audit": "Audit a model: run a suite, judge it, write a Record and a report.",
-    "report": "Render PDF and HTML again from a run's folder.",
+    "lock": "Fix criteria and data before a run.",
+    "report": "Make report and exports of a run's folder again.",
+    "sign": "Sign a run as author, reviewer or approver.",
+    "dispose": "Put a signed disposition beside a criterion's verdict.",
+    "verify": "Check that nothing in a run's folder or PDF changed.",
+    "gate": "Hold a retrained model against the accepted one, case by case.",
+    "accept": "Accept a run as the baseline of later gates.",
     "train": "Train a reference model.",
     "list": "List audits, suites, models or extractors.",
     "weights": "Bring weights of standard networks here, and see what is there.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,25 @@ debug_option = click.option("--debug", is_flag=True, expose_value=False, help="S
 """Read from the command line itself by `medgan_qa.cli.main`; declared here so that every command accepts and documents
 it.
 """
+ledger_option = click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    envvar="MEDGAN_QA_LEDGER",
+    help="Attempt ledger [$MEDGAN_QA_LEDGER, or medgan-qa-ledger.jsonl beside the lock, else beside the run's folder].",
+)
+templates_option = click.option(
+    "--templates",
+    type=click.Path(path_type=Path),
+    envvar="MEDGAN_QA_TEMPLATES",
+    help="Folder of a company's own report templates [$MEDGAN_QA_TEMPLATES].",
+)
+
+
+def document_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Identifier and revision of the report as a controlled document."""
+    named = click.option("--document-id", help="Identifier of the report in your document system [VR-RUN].")
+    revised = click.option("--document-revision", help="Revision of the report in your document system [1].")
+    return named(revised(command))
 
 
 @contextmanager

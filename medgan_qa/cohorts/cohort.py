@@ -57,6 +57,18 @@ class CaseImages:
     """Distance of neighbouring pixel centres in mm: (dy between rows, dx between columns)."""
 
 
+@dataclass(frozen=True)
+class Inventory:
+    """A cohort's digest in parts, so that a change can be named."""
+
+    description: str
+    """SHA-256 of what defines the cohort beside its cases."""
+    rows: dict[str, str]
+    """SHA-256 of what is recorded of each case, by case id."""
+    files: dict[str, str]
+    """SHA-256 of every file's bytes, by path as the table gives it; empty where images are drawn."""
+
+
 class Cohort(Protocol):
     """Cases with patients, partitions, images, reference images and lesion masks."""
 
@@ -104,6 +116,9 @@ class Cohort(Protocol):
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything that defines the cohort: its description and every byte of its images."""
+
+    def inventory(self) -> Inventory:
+        """What `digest` is made of, part by part."""
 
     def describe(self) -> dict[str, Any]:
         """A summary for the Record that JSON can hold."""

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.cohorts._problems import collected
-from medgan_qa.cohorts.cohort import PARTITIONS, Case, CaseImages, Partition, patients, subset, to_unit
+from medgan_qa.cohorts.cohort import PARTITIONS, Case, CaseImages, Inventory, Partition, patients, subset, to_unit
 from medgan_qa.cohorts.description import Description, locate, read_description
 from medgan_qa.cohorts.readers import Spacing, read_image, read_mask, read_spacing
 from medgan_qa.cohorts.table import FILE_COLUMNS, Row, read_cases, require_files
+from medgan_qa.digests import digest
 from medgan_qa.errors import DatasetError
 
 _RANGE_TOLERANCE = 1e-3  # of the range; what resampling and rounding may overshoot
@@ -116,6 +117,15 @@ class FileCohort:
         """SHA-256 (hex) of the description, the table and every byte of the files, whatever the order of the rows."""
         return self._digest
 
+    def inventory(self) -> Inventory:
+        """Digests of the description, of every row's filled-in cells, and of every file's bytes.
+
+        Raises:
+            DatasetError: a file cannot be read.
+        """
+        rows = {case_id: digest(row.cells) for case_id, row in sorted(self._rows.items())}
+        return Inventory(digest(self.description.content), rows, dict(self._files))
+
     def describe(self) -> dict[str, Any]:
         """The summary for the Record. Reads every mask and file header once.
 
@@ -166,15 +176,19 @@ class FileCohort:
 
     @cached_property
     def _digest(self) -> str:
-        folder = self.description.path.parent
-        names = {row.cells[column] for row in self._rows.values() for column in FILE_COLUMNS if column in row.cells}
         content = {
             "description": self.description.content,
             "rows": [row.cells for _, row in sorted(self._rows.items())],
-            "files": {name: _file_digest(folder / name) for name in sorted(names)},
+            "files": self._files,
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        folder = self.description.path.parent
+        names = {row.cells[column] for row in self._rows.values() for column in FILE_COLUMNS if column in row.cells}
+        return {name: _file_digest(folder / name) for name in sorted(names)}
 
     @cached_property
     def _with_lesions(self) -> frozenset[str]:

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medgan_qa.cohorts.cohort import PARTITIONS, Case, CaseImages, Cohort, Partition, patients, subset
+from medgan_qa.cohorts.cohort import PARTITIONS, Case, CaseImages, Cohort, Inventory, Partition, patients, subset
 from medgan_qa.cohorts.contrasts import CONTRASTS
 from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render, render_pair
 from medgan_qa.cohorts.phantom_spec import LesionPlan, SliceSpec, draw_patient, draw_slices
 from medgan_qa.cohorts.tissue import SHA256
+from medgan_qa.digests import digest
 from medgan_qa.errors import ConfigurationError
 
 COHORT_SEED = 20181
@@ -102,6 +103,11 @@ class BrainPhantoms:
             "cases": [spec.as_dict() for spec in self._specs.values()],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def inventory(self) -> Inventory:
+        """Digests of what all images are made from, and of every specification."""
+        common = [SHA256, CONTRASTS, self.size, self.source_domain, self.target_domain]
+        return Inventory(digest(common), {name: digest(spec.as_dict()) for name, spec in self._specs.items()}, {})
 
     def require_readable(self, partition: Partition | None = "test") -> None:
         """Rendered cases can always be read."""
@@ -222,6 +228,11 @@ class BrainSlices:
             "cases": [[spec.as_dict(), contrast] for spec, contrast in self._specs.values()],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def inventory(self) -> Inventory:
+        """Digests of what all images are made from, and of every specification with its contrast."""
+        rows = {name: digest([spec.as_dict(), contrast]) for name, (spec, contrast) in self._specs.items()}
+        return Inventory(digest([SHA256, CONTRASTS, self.size]), rows, {})
 
     def require_readable(self, partition: Partition | None = "test") -> None:
         """Rendered cases can always be read."""

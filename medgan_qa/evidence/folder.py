@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import hashlib
 import io
 import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from medgan_qa.digests import file_sha256, sha256
 from medgan_qa.errors import OutputError, RecordError
-from medgan_qa.evidence.junit import junit_xml
+from medgan_qa.evidence.observations import write_observations
+from medgan_qa.evidence.records import load_record
+from medgan_qa.evidence.tables import cases_csv, table_csv
 from medgan_qa.record import Record
 from medgan_qa.runner import RunResult
 
 MANIFEST = "manifest.json"
+MANIFEST_SEAL = "manifest.dsse.json"
 RECORD = "record.json"
-RUN_FILES = frozenset({RECORD, "report.pdf", "report.html", "junit.xml", "cases.csv", "exhibits", MANIFEST})
-"""What a run writes at the top of its folder."""
+REPORTS = frozenset({"report.pdf", "report.html"})
+EXPORTS = frozenset(
+    {
+        "junit.xml",
+        "results.sarif",
+        "test-record.yaml",
+        "model-card.md",
+        "summary.md",
+        "sbom.cdx.json",
+        "cases.parquet",
+    }
+)
+"""What is made from the Record for other tools."""
+EVIDENCE = frozenset(
+    {
+        "cases.csv",
+        "observations.csv",
+        "exhibits",
+        "criteria.json",
+        "criteria.toml",
+        "criteria.lock.json",
+        "candidate-record.json",
+    }
+)
+"""What a run leaves beside its Record, which holds the digests."""
+SIGNATURES = "signatures"
+RUN_FILES = frozenset({RECORD, MANIFEST, MANIFEST_SEAL, SIGNATURES, *REPORTS, *EXPORTS, *EVIDENCE})
+"""What may stand at the top of a run's folder."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
@@ -122,17 +149,41 @@ def _move(stage: Path, place: Path) -> None:
         raise _unusable(place, str(error)) from error
 
 
-def write_result(stage: Path, result: RunResult) -> None:
-    """Write `record.json`, `cases.csv`, `junit.xml` and the exhibits into a staged folder."""
-    (stage / RECORD).write_text(result.record.to_json() + "\n", encoding="utf-8")
-    (stage / "junit.xml").write_text(junit_xml(result.record), encoding="utf-8")
-    (stage / "cases.csv").write_text(cases_csv(result.rows), encoding="utf-8")
-    for path, rows in result.tables.items():
+def write_evidence(stage: Path, result: RunResult, fixed: Mapping[str, bytes]) -> dict[str, str]:
+    """Write what stands beside a Record: tables, observations, arrays, and what was fixed before the run.
+
+    Args:
+        stage: a staged folder.
+        result: the run.
+        fixed: contents by file name, such as `criteria.json`.
+
+    Returns:
+        SHA-256 of every file, by path relative to the folder, for the Record.
+    """
+    texts = {"cases.csv": cases_csv(result.rows), **{path: table_csv(rows) for path, rows in result.tables.items()}}
+    contents = {path: text.encode() for path, text in texts.items()} | dict(fixed)
+    for path, content in contents.items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
-        (stage / path).write_text(table_csv(rows), encoding="utf-8")
+        (stage / path).write_bytes(content)
+    write_observations(stage, result.observations)
     for path, arrays in result.arrays.items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         write_npz(stage / path, arrays)
+    return evidence_digests(stage)
+
+
+def evidence_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the evidence files in a folder, by path relative to it."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    named = ((p.relative_to(folder), p) for p in files)
+    return {name.as_posix(): file_sha256(path) for name, path in named if name.parts[0] in EVIDENCE}
+
+
+def write_record(folder: Path, record: Record) -> str:
+    """Write `record.json` and return its SHA-256, which names the run everywhere."""
+    content = (record.to_json() + "\n").encode()
+    (folder / RECORD).write_bytes(content)
+    return sha256(content)
 
 
 def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -144,58 +195,34 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
 
 
-def cases_csv(rows: list[dict[str, Any]]) -> str:
-    """The case table as CSV: columns in order of first appearance, empty where an audit has no such column."""
-    return table_csv(rows, ("audit", "case_id", "patient_id"))
-
-
-def table_csv(rows: list[dict[str, Any]], first: tuple[str, ...] = ()) -> str:
-    """Rows as CSV: the columns `first`, then all others in order of first appearance; None is an empty cell."""
-    columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    return out.getvalue()
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest of a folder: SHA-256 and size of every file but the manifest and its seal, by relative path."""
+    apart = {folder / MANIFEST, folder / MANIFEST_SEAL}
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in apart)
+    entries = {p.relative_to(folder).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files}
+    return (json.dumps({"schema": "medgan-qa/manifest/1", "files": entries}, indent=2) + "\n").encode()
 
 
 def write_manifest(folder: Path) -> None:
-    """Write `manifest.json`: SHA-256 and size of every other file, by path relative to the folder."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    entries = {
-        p.relative_to(folder).as_posix(): {
-            "sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
-            "bytes": p.stat().st_size,
-        }
-        for p in files
-    }
-    text = json.dumps({"schema": "medgan-qa/manifest/1", "files": entries}, indent=2)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    """Write `manifest.json`."""
+    (folder / MANIFEST).write_bytes(manifest_bytes(folder))
 
 
 def read_record(folder: Path) -> Record:
     """The Record of a run's folder.
 
     Raises:
-        RecordError: there is none, or it is damaged.
+        RecordError: there is none, it is damaged, or it is of a schema that this version does not read.
     """
     path = folder / RECORD
     try:
-        return Record.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise RecordError(
             "The folder holds no Record that can be read.",
             expected="record.json of schema medgan-qa/record/1",
-            found=_first_problem(error),
+            found=str(error),
             where=path,
             todo="Name the folder that `medgan-qa audit --out` wrote.",
         ) from error
-
-
-def _first_problem(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problems = error.errors(include_url=False, include_input=False)
-    place = ".".join(str(part) for part in problems[0]["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{place + ': ' if place else ''}{problems[0]['msg']}{more}"
+    return load_record(text, path)

@@ -12,31 +12,35 @@ from pydantic import ValidationError
 
 from medgan_qa.errors import RecordError
 from medgan_qa.record import Record
+from medgan_qa.report.attachments import Attached, attachments
 from medgan_qa.report.files import replace_file
 from medgan_qa.report.html import render_html
 from medgan_qa.report.pdf import render_pdf, require_renderer
 
-__all__ = ["render_html", "render_pdf", "require_renderer", "write_reports"]
+__all__ = ["Attached", "attachments", "render_html", "render_pdf", "require_renderer", "write_reports"]
 
 
-def write_reports(folder: Path) -> list[Path]:
+def write_reports(folder: Path, templates: Path | None = None) -> list[Path]:
     """Render the Record of a run's folder as `report.html` and `report.pdf` in that folder.
 
     Args:
-        folder: holds `record.json`, and `cases.csv` and `exhibits/` where the run made them.
+        folder: holds `record.json`, and the evidence files that the run made.
+        templates: a company's template folder; None takes the one that `MEDGAN_QA_TEMPLATES` names, if any.
 
     Returns:
         The two files.
 
     Raises:
         RecordError: the Record, or a file that it names, cannot be read.
+        IntegrityError: a file differs from what the Record says of it.
+        ConfigurationError: the company's templates cannot be used, or drop a required clause.
         MissingDependencyError: the PDF renderer is not there; the HTML is written all the same.
         OutputError: the folder cannot be written.
     """
-    html = render_html(_read(folder / "record.json"), folder)
+    html = render_html(_read(folder / "record.json"), folder, templates)
     page, document = folder / "report.html", folder / "report.pdf"
     replace_file(page, html.encode())
-    render_pdf(html, document)
+    render_pdf(html, document, attachments(folder))
     return [page, document]
 
 

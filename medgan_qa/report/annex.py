@@ -1,48 +1,20 @@
-"""Annexes: every case of the run, the glossary, and the files that the report was made from."""
+"""Annexes: the criteria as they were fixed, the glossary, and the files of the run with their digests."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import json
 import re
-import tomllib
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from medgan_qa.errors import RecordError
+from medgan_qa.digests import file_sha256
+from medgan_qa.errors import ConfigurationError, IntegrityError, RecordError
 from medgan_qa.record import Record
-from medgan_qa.report import numbers
-from medgan_qa.report.facts import title
 from medgan_qa.report.figures_panels import exhibit_path
-from medgan_qa.report.svg import PX_PER_MM
-from medgan_qa.report.typography import text_width
+from medgan_qa.report.resources import Templates
 
-PORTRAIT_MM, LANDSCAPE_MM = 174.0, 261.0
-_FONT_PX = 6.6 * 96 / 72
-_PADDING_PX = 9.0
-_PADDING_NUMBER_PX = 15.0
-_SAID = {"True": "yes", "False": "no"}
-_WIDEST_PX = 40 * PX_PER_MM
-
-
-class Column(NamedTuple):
-    """A column of a case table."""
-
-    title: str
-    percent: str
-    numeric: bool
-
-
-class CaseTable(NamedTuple):
-    """Every case of one audit."""
-
-    audit: str
-    columns: list[Column]
-    rows: list[list[str]]
-    percent: str
-    wide: bool
+_MOST_CHARACTERS = 40_000
 
 
 class Term(NamedTuple):
@@ -53,89 +25,109 @@ class Term(NamedTuple):
 
 
 class FileDigest(NamedTuple):
-    """A file of the run's folder."""
+    """A file with its SHA-256."""
 
     name: str
     digest: str
 
 
-def case_tables(folder: Path) -> list[CaseTable]:
-    """The case table of the run, one table an audit, with that audit's columns only.
+class Verbatim(NamedTuple):
+    """A text that is printed as it stands."""
 
-    Numbers are shortened for reading; rows and columns keep their order.
+    file: str
+    said: str
+    text: str
+
+
+def criteria_text(folder: Path) -> Verbatim:
+    """The criteria of a run: the user's file as it stands, or their content; empty where the folder holds neither.
 
     Raises:
-        RecordError: `cases.csv` is there but is no table with a column `audit`.
+        RecordError: a file of criteria cannot be read.
     """
-    path = folder / "cases.csv"
-    if not path.is_file():
-        return []
-    header, rows = _read(path)
-    audits = list(dict.fromkeys(row["audit"] for row in rows))
-    return [_case_table(audit, header, [row for row in rows if row["audit"] == audit]) for audit in audits]
-
-
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream, restval="")
-        header = list(reader.fieldnames or [])
-        rows = [{key: row[key] or "" for key in header} for row in reader]
-    if "audit" not in header:
+    own, content = folder / "criteria.toml", folder / "criteria.json"
+    try:
+        if own.is_file():
+            return _verbatim(own.name, "The criteria file, verbatim.", own.read_text(encoding="utf-8"))
+        if content.is_file():
+            text = _laid_out(json.loads(content.read_text(encoding="utf-8")))
+            return _verbatim(content.name, "The content of the criteria; no file of criteria was given.", text)
+    except (OSError, ValueError) as error:
         raise RecordError(
-            "The table of cases cannot be read",
-            expected="a header with the columns audit, case_id and patient_id",
-            found=", ".join(header) or "an empty file",
-            where=path,
-            todo="run the audit again, or restore the file from the run's folder",
-        )
-    return header, rows
+            "The criteria of the run cannot be read",
+            expected="criteria.toml as text in UTF-8, or criteria.json",
+            found=str(error),
+            where=own if own.is_file() else content,
+            todo="restore the file from the run's folder, or run the audit again",
+        ) from error
+    return Verbatim("", "The run's folder holds no file of criteria; section 7 lists them from the Record.", "")
 
 
-def _case_table(audit: str, header: Sequence[str], rows: list[dict[str, str]]) -> CaseTable:
-    names = [name for name in header if name != "audit" and any(row[name] for row in rows)]
-    shown = [numbers.column([_SAID.get(row[name], row[name]) for row in rows]) for name in names]
-    widths = [_width(name, cells) for name, cells in zip(names, shown, strict=True)]
-    total = sum(widths) or 1.0
-    columns = [
-        Column(title(name), f"{100 * width / total:.3f}", _numeric(cells))
-        for name, width, cells in zip(names, widths, shown, strict=True)
-    ]
-    wide = total > PORTRAIT_MM * PX_PER_MM
-    # A table of few columns is kept narrow: rows that reach across the page are hard to follow.
-    percent = 100.0 if wide else min(100.0, 150 * total / (PORTRAIT_MM * PX_PER_MM))
-    return CaseTable(audit, columns, [list(row) for row in zip(*shown, strict=True)], f"{percent:.3f}", wide)
+def _verbatim(name: str, said: str, text: str) -> Verbatim:
+    if len(text) <= _MOST_CHARACTERS:
+        return Verbatim(name, said, text)
+    cut = text[:_MOST_CHARACTERS].rpartition("\n")[0]
+    return Verbatim(name, f"{said} Its first {len(cut)} of {len(text)} characters; {name} holds all.", cut)
 
 
-def _width(name: str, cells: Sequence[str]) -> float:
-    head = max(text_width(word, _FONT_PX, "semibold") for word in [*title(name).split(), ""])
-    longest = max(sorted(set(cells), key=len)[-12:], key=lambda cell: text_width(cell, _FONT_PX))
-    padding = _PADDING_NUMBER_PX if _numeric(cells) else _PADDING_PX
-    return padding + min(max(head, text_width(longest, _FONT_PX)), _WIDEST_PX)
+def _laid_out(content: Any) -> str:
+    """JSON with one line a key, and one line an entry of a list of tables."""
+    if not isinstance(content, Mapping):
+        return json.dumps(content, ensure_ascii=False)
+    return "\n".join(f"{key} = {_value(value)}" for key, value in content.items())
 
 
-def _numeric(cells: Iterable[str]) -> bool:
-    filled = [cell for cell in cells if cell]
-    return bool(filled) and all(numbers.is_number(cell) for cell in filled)
+def _value(value: Any) -> str:
+    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        return "[\n" + "".join(f"  {json.dumps(item, ensure_ascii=False)},\n" for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
-def glossary(record: Record, fixed: str) -> list[Term]:
-    """Definitions of the terms that the record, or the report's own wording `fixed`, uses; in alphabetical order."""
-    table = tomllib.loads((files("report_templates") / "glossary.toml").read_text(encoding="utf-8"))
+def glossary(record: Record, fixed: str, templates: Templates) -> list[Term]:
+    """Definitions of the terms that the record, or the report's own wording `fixed`, uses; in alphabetical order.
+
+    Raises:
+        ConfigurationError: a company's glossary has an entry without its keys, or with an expression that is none.
+    """
     used = f"{record.to_json()} {fixed}".lower()
-    terms = [
-        Term(entry["term"], entry["meaning"]) for entry in table["entry"] if re.search(rf"\b(?:{entry['find']})", used)
-    ]
+    terms = []
+    for entry in templates.table("glossary.toml").get("entry", []):
+        try:
+            if re.search(rf"\b(?:{entry['find']})", used):
+                terms.append(Term(str(entry["term"]), str(entry["meaning"])))
+        except (KeyError, TypeError, re.error) as error:
+            raise ConfigurationError(
+                "An entry of the glossary cannot be used",
+                expected="term, meaning, and find, a regular expression",
+                found=f"{entry}: {error}",
+                where=templates.where("glossary.toml"),
+                todo="correct glossary.toml",
+            ) from error
     return sorted(terms, key=lambda term: term.name.lower())
 
 
-def sources(record: Record, folder: Path) -> list[FileDigest]:
-    """SHA-256 of the files that the report was made from and that the folder holds: Record, cases, exhibits."""
+def file_digests(record: Record, folder: Path) -> list[FileDigest]:
+    """SHA-256 of the Record and of its evidence files; of an older Record, of what the folder holds of them."""
     shown = [exhibit_path(item, folder) for audit in record.audits for item in audit.exhibits if item.file]
     paths = [folder / "record.json", folder / "cases.csv", *dict.fromkeys(shown)]
     there = [path.resolve() for path in paths if path.is_file()]
-    return [FileDigest(path.relative_to(folder.resolve()).as_posix(), _sha256(path)) for path in there]
+    found = {path.relative_to(folder.resolve()).as_posix(): file_sha256(path) for path in there}
+    return [FileDigest(name, digest) for name, digest in {**found, **record.files}.items()]
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def require_unchanged(record: Record, folder: Path) -> None:
+    """Refuse to lay out files that are not those of the run.
+
+    Raises:
+        IntegrityError: a file of the folder differs from what the Record says of it.
+    """
+    for name, digest in record.files.items():
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()) and path.is_file() and file_sha256(path) != digest:
+            raise IntegrityError(
+                f"{name} is not the file that the Record was made with",
+                expected=f"SHA-256 {digest}",
+                found=f"SHA-256 {file_sha256(path)}",
+                where=path,
+                todo="restore the file, or run the audit again",
+            )

@@ -32,6 +32,28 @@ class Grid(NamedTuple):
     rows: list[list[str]]
 
 
+class Pair(NamedTuple):
+    """Facts that share a line of the page: two short ones, or one."""
+
+    left: Fact
+    right: Fact | None
+
+
+def pairs(listed: Sequence[Fact]) -> list[Pair]:
+    """Facts in their order, two neighbours on one line where both are short."""
+    made: list[Pair] = []
+    left = list(listed)
+    while left:
+        both = len(left) > 1 and _short(left[0]) and _short(left[1])
+        made.append(Pair(left[0], left[1] if both else None))
+        del left[: 2 if both else 1]
+    return made
+
+
+def _short(one: Fact) -> bool:
+    return one.kind != "digest" and len(one.label) <= 30 and len(one.text) <= (30 if one.kind == "mono" else 38)
+
+
 def words(key: str) -> str:
     """A key as words, e.g. `spacing_mm` as `spacing (mm)`."""
     parts = [_ACRONYMS.get(part.lower(), part) for part in key.replace("_", " ").replace(".", " ").split()]

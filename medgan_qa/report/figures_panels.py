@@ -13,6 +13,7 @@ from markupsafe import Markup
 from medgan_qa.errors import RecordError
 from medgan_qa.record import Exhibit
 from medgan_qa.report import numbers
+from medgan_qa.report.bounds import MOST_PANELS
 from medgan_qa.report.pictures import (
     LESION,
     READING,
@@ -28,6 +29,7 @@ from medgan_qa.report.pictures import (
 
 _ORDER = ("source", "output", "reference")
 _TITLES = {"source": "Source", "output": "Output", "reference": "Reference"}
+_SHOWN = {"source": "source image", "output": "output of the model", "reference": "real reference image"}
 _RULES = {"worst": "worst by rule", "random": "drawn at random"}
 
 
@@ -67,7 +69,7 @@ def panels(exhibit: Exhibit, folder: Path) -> Panels:
         folder: the run's folder.
 
     Returns:
-        One row a case, in the order of `cases`.
+        One row a case, in the order of `cases`; no more than `bounds.MOST_PANELS`.
 
     Raises:
         RecordError: the file is missing, lies outside the folder, or does not hold one image a case.
@@ -83,7 +85,7 @@ def panels(exhibit: Exhibit, folder: Path) -> Panels:
     display = exhibit.data.get("display") or [0.0, 1.0]
     rows = [
         _row(case, {name: array[index] for name, array in arrays.items()}, roles, (display[0], display[1]), reach)
-        for index, case in enumerate(cases)
+        for index, case in enumerate(cases[:MOST_PANELS])
     ]
     return Panels(columns, rows, _key(arrays), None if reach is None else colour_bar(reach))
 
@@ -150,10 +152,11 @@ def _row(
     reach: float | None,
 ) -> PanelRow:
     label, case_id = str(case.get("label", "")), str(case.get("case_id", ""))
-    drawn = [_image(images, role, display, f"{case_id}, {role}") for role in roles]
+    name = f"{case_id}, {label}" if label else case_id
+    drawn = [_image(images, role, display, f"{name}: {_SHOWN[role]}") for role in roles]
     if reach is not None:
         difference = finite(images["output"]) - finite(images["reference"])
-        drawn.append(picture(coloured(difference, reach), [], f"{case_id}, difference"))
+        drawn.append(picture(coloured(difference, reach), [], f"{name}: difference of output and reference"))
     rule = str(case.get("rule", ""))
     return PanelRow(label, case_id, _patient(str(case.get("patient_id") or ""), case_id), _RULES.get(rule, rule), drawn)
 

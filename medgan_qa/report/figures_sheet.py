@@ -11,16 +11,17 @@ from markupsafe import Markup
 
 from medgan_qa.errors import RecordError
 from medgan_qa.record import Exhibit
+from medgan_qa.report.bounds import MOST_IMAGES
 from medgan_qa.report.figures_panels import exhibit_path
-from medgan_qa.report.pictures import Array, embedded, finite
-from medgan_qa.report.svg import INK, PAGE_WIDTH, drawing, tag, text
+from medgan_qa.report.pictures import Array, finite, small
+from medgan_qa.report.svg import INK, PAGE_WIDTH, drawing, text
 
 _GAP = 2.0
 _HEAD = 16.0
 
 
 def sheet(exhibit: Exhibit, folder: Path) -> list[Markup]:
-    """Draw a contact sheet, one drawing a group.
+    """Draw a contact sheet, one drawing a group, of each no more than `bounds.MOST_IMAGES` images.
 
     Args:
         exhibit: of kind `sheet`; `data` holds `groups` (each with `label` and `count`), `columns` (images in a row) and
@@ -38,7 +39,7 @@ def sheet(exhibit: Exhibit, folder: Path) -> list[Markup]:
         chosen = images[first : first + int(group["count"])]
         first += int(group["count"])
         if len(chosen):
-            drawn.append(_group(chosen, str(group["label"]), columns, (display[0], display[1])))
+            drawn.append(_group(chosen[:MOST_IMAGES], str(group["label"]), columns, (display[0], display[1])))
     return drawn
 
 
@@ -71,5 +72,5 @@ def _group(images: Array, label: str, columns: int, display: tuple[float, float]
     parts: list[Markup] = [text(0, 10, label, fill=INK, weight=600)]
     for index, image in enumerate(images):
         x, y = step * (index % columns), _HEAD + (height + _GAP) * (index // columns)
-        parts.append(tag("image", href=embedded(finite(image), display), x=x, y=y, width=side, height=height))
+        parts.append(small(finite(image), display, (x, y, side, height)))
     return drawing(PAGE_WIDTH, _HEAD + rows * (height + _GAP), parts, f"{label}: {len(images)} images")

@@ -1,13 +1,16 @@
-"""Marks of verdicts: a word, a shape and a colour, so that no verdict is told by colour alone."""
+"""Marks of verdicts: a word, a shape and a colour, so that no verdict is told by colour alone.
+
+The shapes are decoration beside the word and stand in the style sheet, where screen readers and the PDF's tags leave
+them out.
+"""
 
 from __future__ import annotations
 
+import base64
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from medgan_qa.record import Verdict
-from medgan_qa.report.svg import drawing, tag
+from medgan_qa.report.svg import tag
 
 _WORDS = {
     Verdict.PASS: "Pass",
@@ -45,11 +48,28 @@ class Mark(NamedTuple):
 
     word: str
     name: str
-    icon: Markup
+    """The style's name, which brings colour and shape."""
 
 
 def mark(verdict: Verdict) -> Mark:
-    """The word, the style name and the shape of a verdict."""
+    """The word and the style of a verdict."""
+    return Mark(_WORDS[verdict], _name(verdict))
+
+
+def mark_css() -> str:
+    """The style rules that draw the shape of each verdict."""
+    return "\n".join(
+        f'.{_name(verdict)} .icon {{ background-image: url("data:image/svg+xml;base64,{_icon(verdict)}"); }}'
+        for verdict in Verdict
+    )
+
+
+def _name(verdict: Verdict) -> str:
+    return verdict.value.replace("_", "-")
+
+
+def _icon(verdict: Verdict) -> str:
     ground = tag("path", d=_GROUNDS[verdict], fill=_COLOURS[verdict])
     sign = tag("path", d=_SIGNS[verdict], fill="none", stroke="#ffffff", stroke_width=1.9, stroke_linecap="round")
-    return Mark(_WORDS[verdict], verdict.value.replace("_", "-"), drawing(16, 16, [ground, sign], ""))
+    picture = tag("svg", ground, sign, xmlns="http://www.w3.org/2000/svg", viewBox="0 0 16 16", width=16, height=16)
+    return base64.b64encode(picture.encode()).decode("ascii")

@@ -1,7 +1,7 @@
 """Single pictures: a grey image, a signed difference in colours, the outline of a mask, and the key to them.
 
-Images are enlarged by cubic interpolation before they are written, so that every viewer shows the same smooth picture;
-outlines stay vectors in the coordinates of the array.
+Small images are enlarged by cubic interpolation before they are written, so that every viewer shows the same smooth
+picture, and large ones reduced to what paper shows; outlines stay vectors in the coordinates of the array.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medgan_qa.report.svg import INK, MUTED, PX_PER_MM, drawing, number, tag, te
 LESION, READING = "#ffb000", "#3fc1ff"
 _DASHES = {LESION: None, READING: "3.4 2"}
 _SIDE = 34.0 * PX_PER_MM
-_PIXELS = 224
+_PIXELS, _MOST_PIXELS = 192, 320
 # Blue below zero, orange above, light grey at zero; the pair stays apart under the common colour-vision deficiencies.
 _DIVERGING = np.array(
     [(8, 48, 107), (41, 121, 185), (148, 196, 223), (246, 246, 246), (244, 178, 107), (204, 96, 16), (102, 38, 4)],
@@ -44,9 +44,14 @@ def embedded(image: Array, display: tuple[float, float]) -> str:
     return _address(Image.fromarray(np.rint(255 * np.clip(unit, 0.0, 1.0)).astype(np.uint8), mode="L"))
 
 
+def small(image: Array, display: tuple[float, float], place: tuple[float, float, float, float]) -> Markup:
+    """A grey image of shape (H, W) in its own pixels, as an element at (x, y, width, height)."""
+    return _placed(embedded(image, display), *place)
+
+
 def _address(image: Image.Image) -> str:
     data = BytesIO()
-    image.save(data, "PNG", optimize=True)
+    image.save(data, "PNG", compress_level=6)
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
@@ -55,25 +60,37 @@ def picture(image: Image.Image, outlines: list[Markup], label: str) -> Markup:
     href = _address(image)
     step = _SIDE / max(image.size)
     width, height = step * image.width, step * image.height
-    return drawing(width, height, [tag("image", href=href, x=0, y=0, width=width, height=height), *outlines], label)
+    return drawing(width, height, [_placed(href, 0, 0, width, height), *outlines], label)
 
 
-def _enlarged(image: Array) -> Array:
+def _placed(href: str, x: float, y: float, width: float, height: float) -> Markup:
+    # PDF/A allows no interpolation by the viewer; any rendering but `auto` says so to the PDF renderer, and this one
+    # leaves browsers smooth.
+    rendering = "optimizeQuality"
+    return tag("image", href=href, x=x, y=y, width=width, height=height, image_rendering=rendering)
+
+
+def _resized(image: Array) -> Array:
+    """An image of shape (H, W) with enough pixels to look smooth on paper, and no more than paper shows."""
     height, width = image.shape
-    factor = max(1, math.ceil(_PIXELS / max(height, width)))
+    side = max(height, width)
     source = Image.fromarray(image.astype(np.float32), mode="F")
+    if side > _MOST_PIXELS:
+        size = (max(1, round(width * _MOST_PIXELS / side)), max(1, round(height * _MOST_PIXELS / side)))
+        return np.asarray(source.resize(size, Image.Resampling.BOX))
+    factor = max(1, math.ceil(_PIXELS / side))
     return np.asarray(source.resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
 def grey(image: Array, display: tuple[float, float]) -> Image.Image:
-    """An image of shape (H, W) in 256 greys, enlarged; what lies outside the display range is black or white."""
-    unit = (_enlarged(finite(image)) - display[0]) / (display[1] - display[0])
+    """An image of shape (H, W) in 256 greys, resized for print; black and white below and above the display range."""
+    unit = (_resized(finite(image)) - display[0]) / (display[1] - display[0])
     return Image.fromarray(np.rint(255 * np.clip(unit, 0.0, 1.0)).astype(np.uint8), mode="L")
 
 
 def coloured(difference: Array, reach: float) -> Image.Image:
-    """A signed image of shape (H, W) in diverging colours from -reach to reach, enlarged."""
-    unit = np.clip(_enlarged(difference) / reach, -1.0, 1.0)
+    """A signed image of shape (H, W) in diverging colours from -reach to reach, resized for print."""
+    unit = np.clip(_resized(difference) / reach, -1.0, 1.0)
     image = Image.fromarray(np.rint(127 + 127 * unit).astype(np.uint8), mode="P")
     image.putpalette(_palette().tobytes())
     return image
@@ -105,10 +122,11 @@ def outline(mask: Array, colour: str) -> list[Markup]:
 
 def swatch(colour: str) -> Markup:
     """A sample of an outline for the key."""
+    kind = "solid amber" if _DASHES[colour] is None else "dashed blue"
     ground = tag("rect", width=30, height=14, fill="#3a3a3a")
     dash = _DASHES[colour]
     line = tag("path", d="M4 7H26", fill="none", stroke=colour, stroke_width=1.6, stroke_dasharray=dash)
-    return drawing(30, 14, [ground, line], "")
+    return drawing(30, 14, [ground, line], f"{kind} outline")
 
 
 def colour_bar(reach: float) -> Markup:

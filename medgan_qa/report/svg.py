@@ -47,16 +47,22 @@ def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
 
 
 def drawing(width: float, height: float, children: Sequence[str], label: str) -> Markup:
-    """A whole drawing of the given size in pixels, with a text alternative; an empty one marks it as decoration."""
+    """A whole drawing of the given size in pixels, with its text alternative.
+
+    Raises:
+        ValueError: the text alternative is empty; decoration belongs into the style sheet.
+    """
+    if not label.strip():
+        raise ValueError("a drawing needs a text that says what it shows")
     return tag(
         "svg",
+        # The first child: screen readers read it, and the PDF renderer makes it the figure's text alternative.
+        tag("title", label),
         *children,
         viewBox=f"0 0 {number(width)} {number(height)}",
         width=f"{number(width / PX_PER_MM)}mm",
         height=f"{number(height / PX_PER_MM)}mm",
-        role="img" if label else None,
-        aria_label=label or None,
-        aria_hidden=None if label else "true",
+        role="img",
     )
 
 

@@ -9,54 +9,47 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from medgan_qa.record import AuditResult, IndexEntry, Record
-from medgan_qa.report.annex import CaseTable, FileDigest, Term, case_tables, glossary, sources
-from medgan_qa.report.facts import Fact, Grid, fact, grids, plain
+from medgan_qa.record import Accounting, AuditResult, IndexEntry, Precondition, Record
+from medgan_qa.report import view_facts as of
+from medgan_qa.report.annex import FileDigest, Term, Verbatim, criteria_text, file_digests, glossary
+from medgan_qa.report.case_tables import CaseTable, case_tables
+from medgan_qa.report.clauses import Clause
+from medgan_qa.report.company import Company
+from medgan_qa.report.declared import Statement, as_mapping, statements
+from medgan_qa.report.facts import Fact, Grid, Pair, facts, grids, pairs
 from medgan_qa.report.marks import Mark, mark
-from medgan_qa.report.view_audits import (
-    AuditView,
-    CriterionRow,
-    MeasurementRow,
-    anchor,
-    audit_views,
-    criterion_rows,
-    not_run,
+from medgan_qa.report.regulations import RegulationMap, positions, regulation_map
+from medgan_qa.report.resources import Templates
+from medgan_qa.report.sections import SECTIONS, Section
+from medgan_qa.report.view_audits import AuditView, anchor, audit_views, not_run
+from medgan_qa.report.view_changes import (
+    AttemptsView,
+    ComparisonView,
+    SentinelRow,
+    attempts_view,
+    comparison_view,
+    sentinel_rows,
 )
-from medgan_qa.report.view_facts import (
-    card_facts,
-    data_facts,
-    detector_facts,
-    detector_rows,
-    full_name,
-    lock_facts,
-    packages,
-    protocol,
-    subject_facts,
-    tool_facts,
-    utc,
-    w3c,
+from medgan_qa.report.view_cover import Identity, Notice, cover_facts, identity, model_facts, notices, tool_line
+from medgan_qa.report.view_criteria import CriterionRow, criterion_rows
+from medgan_qa.report.view_measurements import MeasurementRow
+from medgan_qa.report.view_methods import Methods, methods
+from medgan_qa.report.view_residual import Residual, residual
+from medgan_qa.report.view_signing import Signing, signing
+from medgan_qa.report.view_trace import HazardView, hazard_views
+
+_OWN_WORDS = (
+    "bound interval cluster unit_of_analysis sha-256 inconclusive not_applicable alpha multiplicity partition "
+    "precondition sentinel disposition baseline attempt"
 )
 
-_OWN_WORDS = "bound interval cluster unit_of_analysis sha-256 inconclusive not_applicable alpha multiplicity partition"
 
-
-class Notice(NamedTuple):
-    """A box on the first page; `grave` ones are set off in colour."""
+class Gap(NamedTuple):
+    """A clause that was not declared."""
 
     title: str
-    text: str
-    grave: bool
-
-
-class Identity(NamedTuple):
-    """What names the document on every page."""
-
-    suite: str
-    model: str
-    digest: str
-    run: str
-    tool: str
-    created: str
+    section: Section
+    todo: str
 
 
 class IndexRow(NamedTuple):
@@ -79,74 +72,166 @@ class Unrun(NamedTuple):
     reason: str
 
 
+class Condition(NamedTuple):
+    """A precondition on the data."""
+
+    id: str
+    requirement: str
+    found: str
+    mark: Mark
+    reason: str
+
+
+class Configured(NamedTuple):
+    """How an audit was set."""
+
+    code: str
+    parameters: list[Fact]
+    tables: list[Grid]
+    seconds: str
+
+
 class View(NamedTuple):
     """All that the templates are given."""
 
     identity: Identity
+    company: Company
+    sections: dict[str, Section]
     mark: Mark
     sentence: str
     notices: list[Notice]
+    model: list[Fact]
+    tool_line: str
     cover: list[Fact]
     criteria: list[CriterionRow]
+    conditions: list[Condition]
+    conditions_open: list[Condition]
+    sentinels: list[SentinelRow]
+    sentinels_open: list[SentinelRow]
     limits_short: list[str]
     headings: list[IndexRow]
-    subject: list[Fact]
-    card: list[Fact]
-    tool: list[Fact]
+    said: dict[str, Statement]
+    gaps: list[Gap]
+    positions: list[str]
+    references: list[Fact]
+    subject: list[Pair]
+    card: list[Pair]
+    tool: list[Pair]
+    determinism: list[Pair]
+    command: str
     packages: str
     detector: list[MeasurementRow]
-    detector_facts: list[Fact]
-    data: list[Fact]
+    detector_facts: list[Pair]
+    extractors: list[Fact]
+    data: list[Pair]
     data_tables: list[Grid]
-    lock: list[Fact]
+    leakage: str
+    accounting: list[Accounting]
+    lock: list[Pair]
+    lock_sentence: str
+    methods: Methods
     audits: list[AuditView]
-    hazards: list[CriterionRow]
+    hazards: list[HazardView]
     deviations: list[str]
-    unrun: list[Unrun]
     limitations: list[str]
+    unrun: list[Unrun]
+    attempts: AttemptsView | None
+    comparison: ComparisonView | None
+    residual: Residual
+    signing: Signing
     cases: list[CaseTable]
+    criteria_text: Verbatim
+    configured: list[Configured]
+    qualification: list[Fact]
+    regulation: RegulationMap
     terms: list[Term]
     files: list[FileDigest]
+    template_files: list[FileDigest]
 
 
-def build_view(record: Record, folder: Path) -> View:
+def build_view(record: Record, folder: Path, company: Company, clauses: list[Clause], templates: Templates) -> View:
     """Lay out a Record.
 
     Args:
         record: the run.
-        folder: the run's folder, with `cases.csv` and the arrays of the exhibits.
+        folder: the run's folder, with `cases.csv`, criteria, signatures and the arrays of the exhibits.
+        company: how the company wants its reports.
+        clauses: what the report has to say.
+        templates: where tables are read from.
 
     Raises:
         RecordError: a file of the folder that the Record names cannot be read.
+        ConfigurationError: a table of the company's cannot be used.
     """
     rows = criterion_rows(record)
+    said = statements(record)
+    signed = signing(record, folder)
+    titles = {clause.id: clause for clause in clauses}
+    undeclared = [(titles[statement.clause], statement.missing) for statement in said.values() if statement.missing]
+    gaps = [Gap(clause.title, SECTIONS[clause.section], todo) for clause, todo in undeclared]
+    named = identity(record, company, templates)
+    conditions = [_condition(item) for item in record.preconditions]
+    sentinels = sentinel_rows(record.sentinels)
+    hazards = hazard_views(record, rows)
     return View(
-        identity=_identity(record),
+        identity=named,
+        company=company,
+        sections=SECTIONS,
         mark=mark(record.verdict),
         sentence=record.reason or f"The run came to the verdict {mark(record.verdict).word.lower()}.",
-        notices=_notices(record),
-        cover=_cover(record),
+        notices=notices(record, signed, len(gaps)),
+        model=model_facts(record),
+        tool_line=tool_line(record, said["qualification"]),
+        cover=cover_facts(record, named),
         criteria=rows,
-        limits_short=[_first_sentence(text) for text in record.limitations],
+        conditions=conditions,
+        conditions_open=[item for item in conditions if item.mark.name != "pass"],
+        sentinels=sentinels,
+        sentinels_open=[item for item in sentinels if item.mark.name != "pass"],
+        limits_short=[_first_sentence(text) for text in record.limitations[:3]],
         headings=[_index(entry) for entry in record.index],
-        subject=subject_facts(record.subject),
-        card=card_facts(record.subject),
-        tool=tool_facts(record),
-        packages=packages(record.environment),
-        detector=detector_rows(record),
-        detector_facts=detector_facts(record),
-        data=data_facts(record.data),
+        said=said,
+        gaps=gaps,
+        positions=positions(templates, record.suite),
+        references=_references(record, rows),
+        subject=pairs(of.subject_facts(record.subject)),
+        card=pairs(of.card_facts(record.subject)),
+        tool=pairs(of.tool_facts(record)),
+        determinism=pairs(of.determinism_facts(record.environment)),
+        command=of.command(record),
+        packages=of.packages(record.environment),
+        detector=of.detector_rows(record),
+        detector_facts=pairs(of.detector_facts(record)),
+        extractors=of.extractor_facts(record),
+        data=pairs(of.data_facts(record.data)),
         data_tables=grids(record.data),
-        lock=lock_facts(record.criteria_lock),
+        leakage=_leakage(record),
+        accounting=record.accounting,
+        lock=pairs(of.lock_facts(record.criteria_lock)),
+        lock_sentence=of.lock_sentence(record.criteria_lock),
+        methods=methods(record),
         audits=audit_views(record, folder),
-        hazards=sorted(rows, key=lambda row: (row.hazard == "none named", row.hazard, row.requirement, row.id)),
+        hazards=hazards,
         deviations=record.deviations,
-        unrun=[_unrun(audit) for audit in not_run(record)],
         limitations=record.limitations,
-        cases=case_tables(folder),
-        terms=glossary(record, _OWN_WORDS),
-        files=sources(record, folder),
+        unrun=[Unrun(a.code, a.title, mark(a.verdict), a.reason) for a in not_run(record)],
+        attempts=attempts_view(record.attempts),
+        comparison=comparison_view(record.comparison),
+        residual=residual(record, rows, hazards),
+        signing=signed,
+        cases=case_tables(folder / "cases.csv", {item.case_id for item in record.sentinels}),
+        criteria_text=criteria_text(folder),
+        configured=[_configured(audit) for audit in record.audits],
+        qualification=_qualification(record),
+        regulation=regulation_map(templates, {clause.id: clause.title for clause, _ in undeclared}, titles),
+        terms=glossary(record, _OWN_WORDS, templates),
+        files=file_digests(record, folder),
+        template_files=[FileDigest(name, digest) for name, digest in templates.digests().items()],
     )
+
+
+def _condition(item: Precondition) -> Condition:
+    return Condition(item.id, item.requirement, item.found, mark(item.verdict), item.reason)
 
 
 def _index(entry: IndexEntry) -> IndexRow:
@@ -154,48 +239,38 @@ def _index(entry: IndexEntry) -> IndexRow:
     return IndexRow(entry.name, entry.asks, [(code, anchor(code)) for code in entry.audits], shown, entry.note)
 
 
-def _unrun(audit: AuditResult) -> Unrun:
-    return Unrun(audit.code, audit.title, mark(audit.verdict), audit.reason)
+def _configured(audit: AuditResult) -> Configured:
+    settings = facts(audit.parameters, capital=False, tables=False)
+    return Configured(audit.code, settings, grids(audit.parameters), f"{audit.seconds:.1f} s")
 
 
 def _first_sentence(text: str) -> str:
     return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
-def _identity(record: Record) -> Identity:
-    time = str(record.run.get("finished_utc") or record.run.get("started_utc") or "")
-    return Identity(
-        suite=str(record.tool.get("suite_title") or record.suite),
-        model=full_name(record.subject),
-        digest=str(record.subject.get("sha256") or "")[:16] or "no digest",
-        run=str(record.run.get("id") or "not named"),
-        tool=full_name(record.tool),
-        created=w3c(time),
-    )
-
-
-def _notices(record: Record) -> list[Notice]:
-    found = []
-    if record.data.get("phantom"):
-        text = "The images of this run are computed phantoms. The results show how the model behaves on phantoms only."
-        found.append(Notice("Phantom data is no evidence of clinical performance", text, True))
-    if record.criteria_lock.get("locked") is not True:
-        text = "Nothing shows that the criteria were fixed before the model and its results were seen."
-        found.append(Notice("Criteria were not locked before the run", text, True))
-    if record.criteria_lock.get("default"):
-        text = "Set criteria with a rationale from the risk file before results are used in a claim."
-        found.append(Notice("Default criteria of the suite, not set for an intended use", text, False))
-    return found
-
-
-def _cover(record: Record) -> list[Fact]:
-    return [
-        Fact("Model", full_name(record.subject)),
-        fact("Model SHA-256", record.subject.get("sha256")),
-        Fact("Data", str(record.data.get("name") or "not named")),
-        fact("Data digest", record.data.get("digest")),
-        Fact("Protocol", protocol(record.criteria_lock)),
-        Fact("Tool", full_name(record.tool)),
-        Fact("Run", plain(record.run.get("id")), "mono"),
-        Fact("Finished", utc(record.run.get("finished_utc") or record.run.get("started_utc"))),
+def _references(record: Record, rows: list[CriterionRow]) -> list[Fact]:
+    """Documents beside the protocol that the run refers to."""
+    requirements = list(dict.fromkeys(row.requirement for row in rows))
+    hazards = list(dict.fromkeys(row.hazard for row in rows))
+    modification = as_mapping(record.context.get("modification"))
+    told = [
+        Fact("Requirements", "; ".join(requirements) or "none named"),
+        Fact("Hazards", "; ".join(hazards) or "none named"),
     ]
+    return [*told, *facts({f"modification_{key}": value for key, value in modification.items() if value})]
+
+
+def _leakage(record: Record) -> str:
+    shared = record.data.get("patients_in_several_partitions")
+    told = f"Patients in several partitions: {shared}. " if isinstance(shared, int) else ""
+    found = [audit for audit in record.audits if audit.code.startswith("HYG")]
+    if not found:
+        return f"{told}No audit of this run searched the images for augmented or leaked cases."
+    return told + " ".join(f"{a.code} {a.title}: {mark(a.verdict).word.lower()}. {a.reason}" for a in found)
+
+
+def _qualification(record: Record) -> list[Fact]:
+    named = record.tool.get("qualification")
+    if isinstance(named, dict):
+        return facts(named)
+    return [Fact("Qualification", str(named))] if named else []

@@ -1,4 +1,4 @@
-"""The model, the tool, the data and the lock of the criteria, as facts for the page."""
+"""The model, the tool, the machine, the data and the lock of the criteria, as facts for the page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from medgan_qa.record import Record
+from medgan_qa.report.declared import as_mapping, protocol_name
 from medgan_qa.report.facts import Fact, fact, facts, plain, title
-from medgan_qa.report.view_audits import MeasurementRow, measurement_row
+from medgan_qa.report.view_measurements import MeasurementRow, measurement_row
 
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, or an empty one."""
-    return value if isinstance(value, Mapping) else {}
+_MACHINE = ("commit", "dirty", "commit_reason", "hardware", "threads", "determinism", "packages", "detector")
+_TOLD = ("id", "started_utc", "finished_utc", "seed", "command", "detector", "extractors")
+_EXTRACTORS = ("extractor", "extractors", "features")
+_LOCK = (
+    ("Lock file", "lock_file"),
+    ("Digest of the lock", "lock_sha256"),
+    ("Locked by", "locked_by"),
+    ("Reason of the lock", "lock_reason"),
+    ("Lock before it", "lock_previous"),
+    ("Locked with", "lock_tool_version"),
+)
+_LOCK_KEYS = ("protocol", "locked", "default", "file", "digest", "alpha", "multiplicity", "locked_utc")
 
 
 def full_name(part: Mapping[str, Any]) -> str:
@@ -37,10 +46,15 @@ def utc(value: Any) -> str:
 def protocol(lock: Mapping[str, Any]) -> str:
     """The protocol that the criteria belong to."""
     named = as_mapping(lock.get("protocol"))
-    if not named.get("id"):
-        return "none named"
-    revision = f", revision {named['revision']}" if named.get("revision") else ""
-    return f"{named['id']}{revision}" + (f": {named['title']}" if named.get("title") else "")
+    return protocol_name(named) if named.get("id") else "none named"
+
+
+def commit(environment: Mapping[str, Any]) -> str:
+    """The commit of the tool's code, and whether files differed from it."""
+    named = environment.get("commit")
+    if not named:
+        return f"not known: {environment.get('commit_reason') or 'the Record names none'}"
+    return f"{named}{', with changed files' if environment.get('dirty') else ''}"
 
 
 def subject_facts(subject: Mapping[str, Any]) -> list[Fact]:
@@ -52,27 +66,41 @@ def subject_facts(subject: Mapping[str, Any]) -> list[Fact]:
 
 def card_facts(subject: Mapping[str, Any]) -> list[Fact]:
     """What the model card declares beyond what names the model."""
-    return facts(as_mapping(subject.get("card")), skip=("name", "version", "task"))
+    return facts(as_mapping(subject.get("card")), skip=("name", "version", "task", "training", "training_data"))
 
 
 def tool_facts(record: Record) -> list[Fact]:
-    """The tool, the run and the machine."""
+    """The tool, the run and its seed."""
     run = record.run
-    known = [
+    return [
         Fact("Tool", full_name(record.tool)),
-        *facts(record.tool, skip=("name", "version", "suite_title")),
         fact("Run", run.get("id"), mono=True),
+        *facts(record.tool, skip=("name", "version", "suite_title", "qualification")),
+        Fact("Commit", commit(record.environment)),
         Fact("Started", utc(run.get("started_utc"))),
         Fact("Finished", utc(run.get("finished_utc"))),
         fact("Seed", run.get("seed"), mono=True),
-        Fact("Command", _command(run.get("command")), "mono"),
-        *facts(run, skip=("id", "started_utc", "finished_utc", "seed", "command", "detector")),
+        *facts(run, skip=(*_TOLD, *_EXTRACTORS), tables=False),
+        *facts(record.environment, skip=_MACHINE),
+        *facts(as_mapping(record.environment.get("hardware"))),
     ]
-    return [*known, *facts(record.environment, skip=("packages", "detector"))]
 
 
-def _command(command: Any) -> str:
-    return shlex.join(map(str, command)) if isinstance(command, list) else plain(command)
+def determinism_facts(environment: Mapping[str, Any]) -> list[Fact]:
+    """Threads and settings that results may depend on; variables of the environment under their own names."""
+    threads = as_mapping(environment.get("threads"))
+    named = {f"{key}_threads" if key.startswith("torch") else key: value for key, value in threads.items()}
+    told = {**named, **as_mapping(environment.get("determinism"))}
+    return [
+        Fact(key if key.isupper() else title(key), "not set" if value is None else plain(value))
+        for key, value in told.items()
+    ]
+
+
+def command(record: Record) -> str:
+    """The command line, as a shell takes it."""
+    given = record.run.get("command")
+    return shlex.join(map(str, given)) if isinstance(given, list) else plain(given)
 
 
 def packages(environment: Mapping[str, Any]) -> str:
@@ -84,9 +112,10 @@ def packages(environment: Mapping[str, Any]) -> str:
 
 
 def detector_rows(record: Record) -> list[MeasurementRow]:
-    """The measurements of the detector's own performance."""
+    """The measurements of the detector's own performance; the same number from several audits once."""
     found = [item for audit in record.audits for item in audit.measurements if ".detector_" in item.id]
-    return [measurement_row(item) for item in found]
+    once = {(item.label, item.value, item.stratum): item for item in reversed(found)}
+    return [measurement_row(item) for item in reversed(once.values())]
 
 
 def detector_facts(record: Record) -> list[Fact]:
@@ -102,25 +131,38 @@ def detector_facts(record: Record) -> list[Fact]:
 
 
 def _detector(part: Mapping[str, Any]) -> list[Fact]:
-    return [*facts(part, skip=("card",)), *card_facts(part)]
+    card = as_mapping(part.get("card"))
+    training = {key: card[key] for key in ("training_data", "training") if card.get(key)}
+    return [*facts(part, skip=("card",)), *card_facts(part), *facts(training)]
+
+
+def extractor_facts(record: Record) -> list[Fact]:
+    """What the Record says of feature extractors."""
+    return [one for key in _EXTRACTORS if record.run.get(key) for one in facts({key: record.run[key]})]
 
 
 def data_facts(data: Mapping[str, Any]) -> list[Fact]:
     """What names and describes the data; its tables are shown below."""
     first = ("name", "digest", "phantom")
     known = [fact(title(key), data.get(key)) for key in first]
-    return [*known, *facts(data, skip=first, tables=False)]
+    return [*known, *facts(data, skip=(*first, "sites", "attributes"), tables=False)]
 
 
 def lock_facts(lock: Mapping[str, Any]) -> list[Fact]:
-    """Protocol, criteria file, lock and error rates."""
+    """The criteria file and its lock."""
     known = [
-        Fact("Protocol", protocol(lock)),
-        fact("Locked before the run", bool(lock.get("locked"))),
-        fact("Default criteria of the suite", bool(lock.get("default"))),
         fact("Criteria file", lock.get("file"), mono=True),
+        fact("Default criteria of the suite", bool(lock.get("default"))),
         fact("Digest of the criteria", lock.get("digest")),
-        fact("Alpha", lock.get("alpha")),
-        fact("Correction for multiplicity", lock.get("multiplicity")),
+        *(fact(label, lock[key], mono=key == "lock_file") for label, key in _LOCK if lock.get(key)),
     ]
-    return [*known, *facts(lock, skip=("protocol", "locked", "default", "file", "digest", "alpha", "multiplicity"))]
+    return [*known, *facts(lock, skip=(*_LOCK_KEYS, *(key for _, key in _LOCK)))]
+
+
+def lock_sentence(lock: Mapping[str, Any]) -> str:
+    """Whether, when and by whom the criteria were fixed."""
+    if lock.get("locked") is not True:
+        return "The criteria were not locked: nothing shows that they were fixed before the results were seen."
+    by = f" by {lock['locked_by']}" if lock.get("locked_by") else ""
+    when = f" on {utc(lock['locked_utc'])}" if lock.get("locked_utc") else ""
+    return f"The criteria were locked{by}{when}, before the run, and did not change until it."

@@ -10,15 +10,28 @@ from medgan_qa.stats.half_sampling import (
     half_sample_share,
 )
 from medgan_qa.stats.multiplicity import HolmStep, holm
+from medgan_qa.stats.paired import (
+    Ends,
+    PairedDifference,
+    independent_difference,
+    paired_mean,
+    paired_median,
+    paired_share,
+    required_pairs,
+)
 from medgan_qa.stats.proportions import ClusteredProportion, clopper_pearson, clustered_proportion, required_n, wilson
+from medgan_qa.stats.repetition import RepeatedTesting, repeated_testing
 from medgan_qa.stats.resampling import BootstrapInterval, MedianInterval, cluster_bootstrap, cluster_median
 
 __all__ = [
     "FEWEST_CLUSTERS",
     "BootstrapInterval",
     "ClusteredProportion",
+    "Ends",
     "HolmStep",
     "MedianInterval",
+    "PairedDifference",
+    "RepeatedTesting",
     "ResampledInterval",
     "clopper_pearson",
     "cluster_bootstrap",
@@ -28,6 +41,12 @@ __all__ = [
     "half_sample_interval",
     "half_sample_share",
     "holm",
+    "independent_difference",
+    "paired_mean",
+    "paired_median",
+    "paired_share",
+    "repeated_testing",
     "required_n",
+    "required_pairs",
     "wilson",
 ]

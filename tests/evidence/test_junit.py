@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import locale
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgan_qa.evidence.junit import junit_xml
-from medgan_qa.record import Record
+from medgan_qa.record import Record, Verdict
 
 Make = Callable[..., Any]
 
@@ -23,6 +24,20 @@ def parsed(record: Record) -> ET.Element:
 
 def counts(suite: ET.Element) -> dict[str, int]:
     return {key: int(suite.get(key, "missing")) for key in ("tests", "failures", "errors", "skipped")}
+
+
+def properties(element: ET.Element) -> dict[str | None, str | None]:
+    return {p.get("name"): p.get("value") for p in element.findall("properties/property")}
+
+
+def by_name(record: Record) -> dict[str, ET.Element]:
+    return {str(case.get("name")): case for case in parsed(record).findall("testcase")}
+
+
+@pytest.fixture
+def whole() -> Record:
+    """A Record with everything that a Record can hold."""
+    return Record.from_json((Path(__file__).parent / "old" / "record-whole.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -45,10 +60,10 @@ def test_each_verdict_has_its_outcome(
         expected |= {"tests": 3, "errors": 1}
     assert counts(suite) == expected
     first, second = suite.findall("testcase")[:2]
-    assert len(first) == 0
+    assert [child.tag for child in first] == ["properties"]
     assert first.attrib == {"classname": "PAT-001 Removed pathology", "name": "AC-01 PAT-001.removal_rate"}
-    [outcome] = second
-    assert outcome.tag == tag
+    properties, outcome = second
+    assert (properties.tag, outcome.tag) == ("properties", tag)
     assert outcome.get("message") == f"{verdict}: It straddles"
     assert outcome.text == "It straddles\nthe <limit> & more."
 
@@ -59,7 +74,7 @@ def test_a_run_that_passed(make_record: Make) -> None:
     assert suite.attrib | {"name": "medgan-qa translation", "time": "2.5", "timestamp": "2026-11-03T10:12:00"} == (
         suite.attrib
     )
-    facts = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    facts = properties(suite)
     assert facts == {
         "verdict": "pass",
         "model_sha256": "ab" * 32,
@@ -70,7 +85,7 @@ def test_a_run_that_passed(make_record: Make) -> None:
 
 def test_a_number_that_is_missing_is_empty(make_record: Make, make_audit: Make, make_measurement: Make) -> None:
     record = make_record(audits=[make_audit(measurements=[make_measurement(None)])], subject={})
-    facts = {p.get("name"): p.get("value") for p in parsed(record).iter("property")}
+    facts = properties(parsed(record))
     assert (facts["PAT-001.removal_rate"], facts["model_sha256"]) == ("", "")
 
 
@@ -113,6 +128,66 @@ def test_prop_counts_add_up_and_only_a_pass_is_green(
         assert counted[key] == sum(case.find(tag) is not None for case in cases)
     if run != "pass":
         assert counted["failures"] + counted["errors"] > 0
+
+
+def test_a_case_holds_what_it_was_judged_on(whole: Record) -> None:
+    facts = properties(by_name(whole)["AC-02 PAT-001.inversion_rate"])
+    expected = {"estimate": "0.019", "bound": "0.1004", "judged_on": "upper", "limit_max": "0.1", "unit": "fraction"}
+    expected |= {"n": "160", "unit_of_analysis": "lesion", "clusters": "84", "interval_low": "0.004"}
+    expected |= {"interval_high": "0.1004", "interval_level": "0.95", "interval_method": "Clopper-Pearson"}
+    assert expected.items() <= facts.items()
+
+
+def test_preconditions_sentinels_and_changes_are_cases(whole: Record) -> None:
+    cases = by_name(whole)
+    outcomes = {
+        "DATA-patients": None,
+        "DATA-sites": "error",
+        "case-0017 PAT-001": "failure",
+        "case-0042 PAT-001": None,
+        "AC-01 PAT-001.removal_rate": "error",  # the change; the criterion of that name stands before it and passed
+        "AC-04 FID-010.psnr": "skipped",
+    }
+    for name, tag in outcomes.items():
+        assert [child.tag for child in cases[name] if child.tag != "properties"] == ([tag] if tag else []), name
+    assert cases["case-0017 PAT-001"].find("failure").text.endswith("In the baseline: kept.")  # type: ignore[union-attr]
+    assert properties(cases["AC-01 PAT-001.removal_rate"])["worsening"] == "0.0175"
+    assert properties(cases["DATA-sites"]) == {
+        "required": "at least 3 sites in the test partition",
+        "found": "2 sites",
+    }
+
+
+@pytest.mark.parametrize("verdict", ["fail", "error", "inconclusive", "not_applicable"])
+def test_what_is_only_reported_fails_no_build(
+    make_record: Make, make_audit: Make, make_criterion: Make, verdict: str
+) -> None:
+    judged = [make_criterion("AC-01"), make_criterion("AC-02", verdict, "It straddles.", severity="report")]
+    suite = parsed(make_record(audits=[make_audit(criteria=judged)]))
+    assert counts(suite) == {"tests": 2, "failures": 0, "errors": 0, "skipped": 1}
+    skipped = suite.findall("testcase")[1].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == f"{verdict} (reported, gates nothing): It straddles."
+
+
+@pytest.mark.parametrize("verdict", ["fail", "error", "inconclusive"])
+@pytest.mark.parametrize("part", ["preconditions", "sentinels", "changes"])
+def test_any_part_that_did_not_pass_is_no_green_build(whole: Record, part: str, verdict: str) -> None:
+    def all_pass(items: list[Any]) -> list[Any]:
+        return [item.model_copy(update={"verdict": Verdict.PASS}) for item in items]
+
+    comparison = whole.comparison
+    assert comparison is not None
+    parts = {
+        "preconditions": all_pass(whole.preconditions),
+        "sentinels": all_pass(whole.sentinels),
+        "changes": all_pass(comparison.changes),
+    }
+    parts[part] = [parts[part][0].model_copy(update={"verdict": Verdict(verdict)}), *parts[part][1:]]
+    compared = comparison.model_copy(update={"changes": parts.pop("changes"), "sentinels": []})
+    suite = parsed(whole.model_copy(update={**parts, "comparison": compared, "audits": [], "verdict": Verdict.PASS}))
+    assert counts(suite)["failures" if verdict == "fail" else "errors"] == 1
+    assert sum(counts(suite)[key] for key in ("failures", "errors", "skipped")) == 1
 
 
 def test_what_xml_cannot_hold_is_replaced(make_record: Make, make_audit: Make) -> None:

@@ -1,9 +1,13 @@
-"""A finished run of a translation model that loses some lesions: every kind of exhibit, verdict and missing value."""
+"""A finished run of a translation model that loses some lesions: every kind of exhibit, verdict and missing value.
+
+`record.json` is a Record as the first version of the schema had it; `full.json` holds what was added since.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from medgan_qa.digests import canonical_json, file_sha256
 from medgan_qa.record import Record
 from medgan_qa.rng import child
 
@@ -68,6 +73,20 @@ def write_cases(path: Path, count: int) -> None:
                 writer.writerow(row | {"case_id": f"case-{index:04d}", "patient_id": f"patient-{index // 2:03d}"})
 
 
+def write_criteria(folder: Path) -> None:
+    """The criteria of the run, as a file, as canonical content and with a lock."""
+    text = 'schema = "medgan-qa/criteria/1"\n\n[[criterion]]\nid = "AC-01"  # kept <as it stands>\n'
+    (folder / "criteria.toml").write_text(text, encoding="utf-8")
+    (folder / "criteria.json").write_bytes(canonical_json(tomllib.loads(text)))
+    (folder / "criteria.lock.json").write_bytes(canonical_json({"schema": "medgan-qa/lock/1"}))
+
+
+def full() -> dict[str, Any]:
+    """What a Record of today holds beyond the first version of its schema."""
+    content: dict[str, Any] = json.loads((Path(__file__).parent / "full.json").read_text(encoding="utf-8"))
+    return content
+
+
 def build_run(folder: Path, cases: int = 8, panel_cases: int = 3, **changes: Any) -> Record:
     """Write a run into `folder` and return its Record; `changes` take the place of the Record's own fields."""
     content = json.loads((Path(__file__).parent / "record.json").read_text(encoding="utf-8")) | changes
@@ -79,8 +98,13 @@ def build_run(folder: Path, cases: int = 8, panel_cases: int = 3, **changes: Any
             ]
             (folder / exhibit["file"]).parent.mkdir(parents=True, exist_ok=True)
             np.savez(folder / exhibit["file"], **panel_arrays(panel_cases))
-    record = Record.model_validate(content)
     write_cases(folder / "cases.csv", cases)
+    if "criteria_lock" in changes and content["criteria_lock"].get("locked"):
+        write_criteria(folder)
+    if "files" not in changes and "context" in changes:
+        evidence = sorted(path for path in folder.rglob("*") if path.is_file())
+        content["files"] = {path.relative_to(folder).as_posix(): file_sha256(path) for path in evidence}
+    record = Record.model_validate(content)
     (folder / "record.json").write_text(record.to_json(), encoding="utf-8")
     return record
 
@@ -89,5 +113,13 @@ def build_run(folder: Path, cases: int = 8, panel_cases: int = 3, **changes: Any
 def make_run(tmp_path: Path) -> RunMaker:
     def make(cases: int = 8, panel_cases: int = 3, **changes: Any) -> Record:
         return build_run(tmp_path, cases, panel_cases, **changes)
+
+    return make
+
+
+@pytest.fixture
+def make_full_run(tmp_path: Path) -> RunMaker:
+    def make(cases: int = 8, panel_cases: int = 3, **changes: Any) -> Record:
+        return build_run(tmp_path, cases, panel_cases, **{**full(), **changes})
 
     return make

@@ -1,0 +1,77 @@
+"""Writing a file whole or not at all: one that must not exist yet, or one in another's place."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o644) -> bool:
+    """Make a file with its content in one step; nobody ever sees it empty or half-written.
+
+    Args:
+        path: where it is to lie; its folder must exist.
+        content: all of it.
+        mode: its permissions.
+
+    Returns:
+        False if a file of that name was there already; it is left as it is.
+
+    Raises:
+        OSError: the folder does not take it.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return _place(temporary, path, content, mode)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside `path` and move it into place.
+
+    Raises:
+        OSError: the folder does not take it.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _place(temporary: Path, path: Path, content: bytes, mode: int) -> bool:
+    try:
+        # A link, unlike a rename, fails where the name is taken.
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    except OSError:
+        return _create(path, content, mode)
+    return True
+
+
+def _create(path: Path, content: bytes, mode: int) -> bool:
+    """The same on file systems without links."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True

@@ -1,0 +1,104 @@
+"""A section for a model card: what was tested, on what data, with what result and which limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medgan_qa.evidence.markdown import PHANTOM, WORDS, code, criteria_table, escaped, table
+from medgan_qa.evidence.withheld import is_withheld
+from medgan_qa.record import Record
+
+
+def model_card_md(record: Record, record_sha256: str = "") -> str:
+    """The section, in Markdown.
+
+    Args:
+        record: the run, or its copy without numbers.
+        record_sha256: digest of the run's `record.json`.
+    """
+    blocks = [
+        ["## Validation"],
+        [f"**{WORDS[record.verdict]}.** {escaped(record.reason)}".strip()],
+        [PHANTOM] if record.data.get("phantom") else [],
+        ["### What was tested", "", *_facts(record, record_sha256)],
+        ["### On what data", "", *_data(record)],
+        ["### Results", "", *_results(record)],
+        ["### Limitations", "", *_limitations(record)],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _facts(record: Record, record_sha256: str) -> list[str]:
+    subject, run, tool, context = record.subject, record.run, record.tool, record.context.get("context") or {}
+    facts = {
+        "model": _named(subject),
+        "model SHA-256": subject.get("sha256"),
+        "intended use": context.get("intended_use") if isinstance(context, dict) else None,
+        "suite": record.suite,
+        "criteria": _protocol(record.criteria_lock),
+        "criteria SHA-256": record.criteria_lock.get("digest"),
+        "tested with": _named(tool),
+        "date": run.get("started_utc"),
+        "attempt": record.attempts.statement if record.attempts else None,
+        "Record SHA-256": record_sha256,
+    }
+    return _rows(facts)
+
+
+def _rows(facts: dict[str, Any]) -> list[str]:
+    told = {name: str(value) for name, value in facts.items() if value not in (None, "")}
+    return table(("", ""), [[name, escaped(text) if " " in text else code(text)] for name, text in told.items()])
+
+
+def _named(facts: dict[str, Any]) -> str:
+    return " ".join(str(facts[key]) for key in ("name", "version") if facts.get(key))
+
+
+def _protocol(lock: dict[str, Any]) -> str:
+    protocol = lock.get("protocol") or {}
+    named = ", ".join(str(protocol[key]) for key in ("id", "revision", "title") if protocol.get(key))
+    states = [
+        "the suite's default criteria, set for no intended use" if lock.get("default") else "",
+        "locked before the run" if lock.get("locked") else "not locked before the run",
+    ]
+    return "; ".join(part for part in (named, *states) if part)
+
+
+def _data(record: Record) -> list[str]:
+    data = record.data
+    facts = {
+        "data": data.get("name"),
+        "data digest": data.get("digest"),
+        "source domain": data.get("source_domain"),
+        "target domain": data.get("target_domain"),
+        "sites": _counts(data.get("sites")),
+        **{f"partition {escaped(str(name))}": _counts(counts) for name, counts in _partitions(data)},
+    }
+    return _rows(facts)
+
+
+def _partitions(data: dict[str, Any]) -> list[tuple[str, Any]]:
+    partitions = data.get("partitions")
+    return list(partitions.items()) if isinstance(partitions, dict) else []
+
+
+def _counts(counts: Any) -> str:
+    if not isinstance(counts, dict):
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in counts.items() if value is not None)
+
+
+def _results(record: Record) -> list[str]:
+    lines = criteria_table(record)
+    if is_withheld(record):
+        lines += ["", "Numbers are withheld by protocol; this shows verdicts only."]
+    held = [item for item in record.preconditions if item.verdict != "pass"]
+    held_lines = [f"- {code(item.id)}: {item.verdict.replace('_', ' ')}. {escaped(item.reason)}" for item in held]
+    lost = [item for item in record.sentinels if item.verdict != "pass"]
+    lost_lines = [f"- sentinel {code(item.case_id)}: {escaped(item.reason)}" for item in lost]
+    return [*lines, *(["", *held_lines, *lost_lines] if held or lost else [])]
+
+
+def _limitations(record: Record) -> list[str]:
+    stated = [*record.limitations, *record.deviations]
+    return [f"- {escaped(text)}" for text in stated] or ["None stated."]

@@ -1,0 +1,75 @@
+"""The catalogue names every measurement that an audit can make, and none that it cannot."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medgan_qa.audits import AUDITS, SynthesisRun, TranslationRun
+from medgan_qa.cohorts.phantom import BrainPhantoms
+from medgan_qa.controls import Faithful, ThresholdDetector, planted_translator
+from medgan_qa.controls.samplers import Independent
+from medgan_qa.criteria import SENTINEL_AUDITS
+from medgan_qa.engines import LocalEngine
+from medgan_qa.subjects.card import Card
+from medgan_qa.subjects.protocols import Subject
+from medgan_qa.suites import names, suite
+
+COARSE = {"detectable": 0.6, "false_alarm": 0.05}
+"""Parameters that let a small sample do; names do not depend on them."""
+
+
+def discriminator() -> Subject:
+    card = Card("means", "1", "discriminator", 1, 1, (0.0, 1.0), (0.0, 1.0))
+
+    def brightness(images, seed):
+        return images.mean(axis=(1, 2, 3), dtype=np.float32)
+
+    return Subject(brightness, card, Path("means"), "control", "0" * 64, "cpu")
+
+
+@pytest.fixture(scope="module")
+def made(sampled):
+    """Names of the measurements of one audit, made on small data that hold every input."""
+    cohort = BrainPhantoms(people=12, size=48)
+    reader = ThresholdDetector(0.56).subject()
+    translation = TranslationRun(planted_translator(cohort, Faithful()), cohort, reader, LocalEngine(), 0)
+
+    @cache
+    def synthesis() -> SynthesisRun:
+        run = sampled(Independent(), people=60, samples=60, resamples=20)
+        run.discriminator = discriminator()
+        return run
+
+    def names_of(code):
+        run = translation if code in {a.code for a in suite("translation").audits} else synthesis()
+        parameters = AUDITS[code].parameters
+        findings = AUDITS[code].run(run, parameters | {k: v for k, v in COARSE.items() if k in parameters})
+        assert not findings.missing, findings.missing
+        assert not findings.not_applicable, findings.not_applicable
+        return {e.measurement.id.split("[")[0] for e in findings.estimates}
+
+    return names_of
+
+
+@pytest.mark.parametrize("code", AUDITS)
+def test_the_catalogue_names_what_an_audit_makes(made, code):
+    assert AUDITS[code].measures
+    assert made(code) == {f"{code}.{name}" for name in AUDITS[code].measures}
+
+
+@pytest.mark.parametrize("name", names())
+def test_default_criteria_name_measurements_that_are_made(name):
+    audits = {audit.code: audit.measures for audit in suite(name).audits}
+    for declared in suite(name).criteria.declared:
+        code, _, measure = declared.measurement.split("[")[0].partition(".")
+        assert measure in audits[code]
+
+
+def test_sentinels_hang_on_measurements_that_are_made():
+    for code, rule in SENTINEL_AUDITS.items():
+        assert rule.headline.partition(".")[0] == code
+        assert rule.headline.partition(".")[2] in AUDITS[code].measures
