@@ -172,6 +172,7 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
             environment=environment(subject.device),
             lock=facts,
             notes=notes,
+            data=fixed.data,
             document=request.document,
         ),
         options=options,

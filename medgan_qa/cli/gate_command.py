@@ -196,7 +196,7 @@ def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], 
 
 def _data(record: Record) -> str:
     """The dataset's file, or the name of embedded phantoms, as the baseline's Record has it."""
-    return str(record.data.get("file") or record.data.get("name", ""))
+    return str(record.run.get("data") or record.data.get("file") or "")
 
 
 def _criteria(baseline: Run) -> Path | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from medgan_qa import quantities
+from medgan_qa.evidence._changed_units import sentence
 from medgan_qa.evidence._gate_run import Run
 from medgan_qa.evidence._gate_worsening import Worsening, alpha_of, pair, worsening
-from medgan_qa.evidence.checks import shown
 from medgan_qa.record import Change, Criterion, Verdict
 from medgan_qa.stats import required_pairs
 
 NO_MARGIN = "No margin declared: judged by the absolute criterion alone."
-SHOWN = 10
-"""How many units are named in a reason; the table beside the Record names all."""
 UNIT_COLUMNS = ("measurement", "unit", "patient_id", "baseline", "candidate")
 ONLY_REPORTED = "Reported only (severity report), so it decides nothing."
 
@@ -58,15 +57,26 @@ def _judge(w: Worsening, criterion: Criterion, candidate: Run) -> _Judged:
         return _Judged(Verdict.INCONCLUSIVE, f"Not compared: {w.missing}.")
     m = candidate.measurements[criterion.measurement]
     if m.unit == "count" and w.interval is None:
-        words = f"A count: worse by {shown(w.value, margin)}, where {margin:g} is allowed."
+        words = f"A count: worse by {quantities.against(w.value, [margin], 'count')}, where {margin:g} is allowed."
         return _Judged(Verdict.PASS if w.value <= margin else Verdict.FAIL, words)
+    return _judge_interval(w, margin, quantities.of_difference(m.unit), alpha_of(candidate.record))
+
+
+def _judge_interval(w: Worsening, margin: float, unit: str, alpha: float) -> _Judged:
     low, high = (None, None) if w.interval is None else (w.interval.low, w.interval.high)
+    of = f"the margin of {quantities.declared(margin, unit)}"
     if high is not None and high <= margin:
-        return _Judged(Verdict.PASS, f"At most {shown(high, margin)} worse, within the margin of {margin:g}.")
+        return _Judged(Verdict.PASS, f"{_at_most(high, margin, unit)}, within {of}.")
     if low is not None and low > margin:
-        return _Judged(Verdict.FAIL, f"At least {shown(low, margin)} worse, beyond the margin of {margin:g}.")
-    missing = w.missing or _shortfall(w, margin, alpha_of(candidate.record))
-    return _Judged(Verdict.INCONCLUSIVE, f"The interval straddles the margin of {margin:g}: {missing}.")
+        return _Judged(Verdict.FAIL, f"At least {quantities.against(low, [margin], unit)} worse, beyond {of}.")
+    missing = w.missing or _shortfall(w, margin, alpha)
+    return _Judged(Verdict.INCONCLUSIVE, f"The interval straddles {of}: {missing}.")
+
+
+def _at_most(high: float, margin: float, unit: str) -> str:
+    if high < 0:
+        return f"At least {quantities.against(-high, [-margin], unit)} better"
+    return f"At most {quantities.against(high, [margin], unit)} worse"
 
 
 def _shortfall(w: Worsening, margin: float, alpha: float) -> str:
@@ -133,7 +143,7 @@ def _as_change(
         clusters=w.clusters,
         paired=w.paired,
         verdict=found.verdict,
-        reason=" ".join(part for part in (found.reason, _left_over(w), _named(w)) if part),
+        reason=" ".join(part for part in (found.reason, _left_over(w), _moved(w)) if part),
     )
 
 
@@ -147,13 +157,8 @@ def _left_over(w: Worsening) -> str:
     return f"{len(w.pairs.units)} units are paired; {alone}." if w.paired else f"Not paired, as {alone}."
 
 
-def _named(w: Worsening) -> str:
-    """Units that the baseline kept and the candidate lost: a mean that improved does not hide them."""
-    if w.statistic != "share" or not w.worsened:
-        return ""
-    more = f" and {len(w.worsened) - SHOWN} more" if len(w.worsened) > SHOWN else ""
-    named = ", ".join(w.worsened[:SHOWN]) + more
-    return f"Newly worse: {len(w.worsened)} of {w.n} ({named}); newly better: {w.improved}."
+def _moved(w: Worsening) -> str:
+    return sentence(w.worsened, w.improved, w.n) if w.statistic == "share" else ""
 
 
 def changed_units(candidate: Run, baseline: Run) -> list[dict[str, Any]]:

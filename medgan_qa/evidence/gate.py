@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from medgan_qa.digests import sha256
 from medgan_qa.errors import ConfigurationError
+from medgan_qa.evidence._changed_units import SHOWN, clause, counts
 from medgan_qa.evidence._gate_changes import UNIT_COLUMNS, changed_units, changes, subgroups
 from medgan_qa.evidence._gate_run import SAME, Run, load_run, require_unchanged, settle_differences
 from medgan_qa.evidence.folder import RECORD, write_record
@@ -160,11 +161,10 @@ def _beside(sentinel: Sentinel, before: Sentinel | None) -> Sentinel:
 def _outcome(judged: list[Change], sentinels: list[Sentinel], same: str) -> _Outcome:
     margins = [c for c in judged if c.verdict is not Verdict.NOT_APPLICABLE]
     worst = _worst([*(c.verdict for c in margins), *(s.verdict for s in sentinels)])
-    said = [
-        f"Sentinel {s.case_id} ({s.audit}): {s.reason}" for s in sentinels if s.verdict is worst is not Verdict.PASS
-    ]
-    said += [f"{c.criterion} {c.measurement}: {c.reason}" for c in margins if c.verdict is worst is not Verdict.PASS]
     if worst in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE):
+        open_ = [c for c in margins if c.verdict is worst]
+        said = [_named([s for s in sentinels if s.verdict is worst], worst)]
+        said += [f"{c.criterion} {c.measurement}: {_lowered(clause(c.reason))}" for c in open_]
         return _Outcome(worst, " ".join(part for part in (same, *said) if part))
     if same:
         return _Outcome(Verdict.PASS, same)
@@ -172,9 +172,33 @@ def _outcome(judged: list[Change], sentinels: list[Sentinel], same: str) -> _Out
         nothing = "No criterion that gates declares a margin, so nothing says how much worse a retrained model may be."
         return _Outcome(Verdict.INCONCLUSIVE, nothing)
     names = ", ".join(dict.fromkeys(c.criterion for c in margins))
-    lost = " ".join(f"{c.criterion}: {c.reason}" for c in margins if "Newly worse" in c.reason)
-    kept = f" and all {len(sentinels)} sentinel cases were kept" if sentinels else ""
-    return _Outcome(Verdict.PASS, f"Not inferior within the margin of {names}{kept}. {lost}".rstrip())
+    kept = f" and {_all_kept(len(sentinels))}" if sentinels else ""
+    return _Outcome(Verdict.PASS, f"Not inferior within the margin of {names}{kept}. {_lost(margins)}".rstrip())
+
+
+def _named(sentinels: list[Sentinel], verdict: Verdict) -> str:
+    """Sentinels that were not kept, in one sentence; the reason of each stands with it."""
+    if not sentinels:
+        return ""
+    more = f" and {len(sentinels) - SHOWN} more" if len(sentinels) > SHOWN else ""
+    names = ", ".join(f"{s.case_id} ({s.audit})" for s in sentinels[:SHOWN])
+    what = "lost" if verdict is Verdict.FAIL else "not judged"
+    return f"{'Sentinel' if len(sentinels) == 1 else 'Sentinels'} {names}{more}: {what}."
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _all_kept(n: int) -> str:
+    return "the sentinel case was kept" if n == 1 else f"all {n} sentinel cases were kept"
+
+
+def _lost(margins: list[Change]) -> str:
+    """How many units each criterion lost although it passed."""
+    found = {f"{c.criterion} {c.measurement}": counts(c.reason) for c in margins}
+    said = [f"{n.worse} in {name}" for name, n in found.items() if n is not None and n.worse]
+    return f"Newly worse all the same: {', '.join(said)}." if said else ""
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from medgan_qa.evidence.checks import CLOSES, Check, checks, limit_text, shown
+from medgan_qa import quantities
+from medgan_qa.evidence.checks import CLOSES, Check, checks
 from medgan_qa.evidence.withheld import WITHHELD, is_withheld
-from medgan_qa.record import AuditResult, Change, Comparison, Criterion, Record, Verdict
+from medgan_qa.record import AuditResult, Criterion, Record, Verdict
 
 LONGEST = 600
-"""Characters of a text from the Record that are shown; what is longer is cut, and stands in the Record as a whole."""
+"""Characters of a text from the Record that are shown; of what is longer, the sentences that fit."""
+REST = "The rest stands in record.json."
 WORDS = {
     Verdict.PASS: "Passed",
     Verdict.FAIL: "Failed",
@@ -18,12 +20,11 @@ WORDS = {
     Verdict.ERROR: "No verdict: a check did not run",
     Verdict.NOT_APPLICABLE: "Nothing was judged",
 }
-NEWLY_WORSE = "Newly worse"
-"""Begins, in the reason of a change, the units that the accepted model kept and the candidate lost."""
 PHANTOM = "The images are phantoms: this is no evidence of clinical performance."
 
 # Control characters, and those that change the direction in which a line reads.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_SENTENCE_END = re.compile(r"[.!?](?= )")
 _COMMENT = "<!-- -->"
 _MARKS = str.maketrans(
     {character: f"\\{character}" for character in "\\`*_[]~$"}
@@ -41,12 +42,18 @@ def escaped(text: str) -> str:
     Blanks and line ends become single blanks; control characters and changes of direction become U+FFFD.
     """
     flat = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
-    if len(flat) > LONGEST:
-        flat = f"{flat[:LONGEST]} (cut)"
-    marked = flat.translate(_MARKS).replace("://", f":{_COMMENT}//")
+    marked = _shortened(flat).translate(_MARKS).replace("://", f":{_COMMENT}//")
     marked = re.sub(r"\bwww\.", lambda match: f"{match[0][:-1]}{_COMMENT}.", marked, flags=re.IGNORECASE)
     # At the beginning of a line these would make a list, a rule or a heading.
     return re.sub(r"^(\d{0,9})([-+=.)])", r"\1\\\2", marked)
+
+
+def _shortened(flat: str) -> str:
+    """The sentences that fit; where the first one does not, as much of it as does."""
+    if len(flat) <= LONGEST:
+        return flat
+    ends = [match.end() for match in _SENTENCE_END.finditer(flat, 0, LONGEST + 1)]
+    return f"{flat[: ends[-1]]} {REST}" if ends else f"{flat[:LONGEST]} ... {REST}"
 
 
 def code(text: str) -> str:
@@ -70,106 +77,48 @@ def criteria_table(record: Record) -> list[str]:
 def _criterion_row(record: Record, audit: AuditResult, item: Criterion) -> list[str]:
     measured = next((m for m in audit.measurements if m.id == item.measurement), None)
     label = f"{escaped(measured.label)} ({code(item.measurement)})" if measured else code(item.measurement)
-    unit = f" {escaped(measured.unit)}" if measured and measured.unit not in ("1", "count") else ""
-    numbers = [_n(item), shown(item.estimate), shown(item.value, *item.limit.values())]
-    if is_withheld(record):
-        numbers = [WITHHELD] * 3
+    unit = measured.unit if measured else "1"
+    numbers = [WITHHELD] * 3 if is_withheld(record) else [escaped(text) for text in _numbers(item, unit)]
+    allowed = escaped(quantities.allowed(item.limit, unit))
     reported = "" if item.severity == "gate" else " (reported, gates nothing)"
-    return [code(item.id), label, *numbers, f"{limit_text(item.limit)}{unit}", f"{_verdict(item.verdict)}{reported}"]
+    return [code(item.id), label, *numbers, allowed, f"{marked(item.verdict)}{reported}"]
 
 
-def _n(item: Criterion) -> str:
-    if item.n is None:
-        return "-"
-    is_own_unit = item.clusters is None or item.unit_of_analysis == "patient"
-    patients = "" if is_own_unit else f", {item.clusters} patients"
-    return f"{item.n} {escaped(item.unit_of_analysis or '')}{patients}".strip()
+def _numbers(item: Criterion, unit: str) -> list[str]:
+    """How many went in, estimate, and the bound with digits that show its side of the limit."""
+    sample = quantities.sample(item.n, item.unit_of_analysis, item.clusters).replace(";", ",")
+    estimate = "-" if item.estimate is None else quantities.quantity(item.estimate, unit)
+    bound = "-" if item.value is None else quantities.against(item.value, item.limit.values(), unit)
+    return [sample or "-", estimate, bound]
 
 
-def _verdict(verdict: Verdict) -> str:
+def marked(verdict: Verdict) -> str:
+    """A verdict in words, bold where it closes a gate."""
     words = verdict.replace("_", " ")
     return f"**{words}**" if verdict in CLOSES else words
 
 
-def summary_md(record: Record, record_sha256: str = "") -> str:
-    """The summary for a pull request: verdict, criteria, reasons, comparison, attempt, and where the rest is.
-
-    Args:
-        record: the run, or its copy without numbers.
-        record_sha256: digest of the run's `record.json`.
-    """
-    blocks = [
-        [f"## {WORDS[record.verdict]}: {escaped(_model(record))}"],
-        [escaped(record.reason)] if record.reason else [],
-        [f"{PHANTOM}"] if record.data.get("phantom") else [],
-        ["Numbers are withheld by protocol; this shows verdicts only."] if is_withheld(record) else [],
-        criteria_table(record),
-        _reasons(record),
-        _comparison(record.comparison, is_withheld(record)) if record.comparison else [],
-        [escaped(record.attempts.statement)] if record.attempts else [],
-        [_where(record, record_sha256)],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+def why(record: Record) -> list[str]:
+    """Paragraphs that say what the verdict rests on: the comparison's first, then the run's own."""
+    compared = record.comparison.reason if record.comparison else ""
+    own = record.reason.removeprefix(compared).strip()
+    paragraphs = [compared, own] if compared and record.reason.startswith(compared) else [record.reason]
+    return [escaped(text) for text in paragraphs if text.strip()]
 
 
-def _model(record: Record) -> str:
-    parts = [record.subject.get("name") or "unnamed model", record.subject.get("version") or ""]
-    return f"{' '.join(str(part) for part in parts if part)}, {record.suite}"
-
-
-def _reasons(record: Record) -> list[str]:
-    """Why it did not pass, check by check."""
+def reasons(record: Record) -> list[str]:
+    """One line for each check that did not pass and that the table of criteria does not tell wholly."""
     open_ = [check for check in checks(record) if check.verdict is not Verdict.PASS and check.kind != "change"]
-    if not open_:
-        return []
-    return ["### What did not pass", "", *(_reason(check) for check in open_)]
+    return [_reason(check) for check in open_ if not _told(check)]
+
+
+def _told(check: Check) -> bool:
+    """A whole interval beyond the limit: estimate, bound and limit stand in the table, and there is nothing to add."""
+    is_shown = {"estimate", "bound", "interval_method"} <= check.facts.keys()
+    return check.kind == "criterion" and check.verdict is Verdict.FAIL and is_shown
 
 
 def _reason(check: Check) -> str:
-    group = "" if check.kind == "run" else f", {escaped(check.group)}"
-    return f"- {_verdict(check.verdict)} {code(check.name)}{group}: {escaped(check.reason)}"
-
-
-def _comparison(comparison: Comparison, is_bare: bool) -> list[str]:
-    modification = " ".join(str(comparison.modification.get(key) or "") for key in ("id", "description")).strip()
-    told = [str(comparison.baseline.get(key) or "") for key in ("name", "version", "run")]
-    accepted = " ".join(part for part in told if part) or "the accepted model"
-    lines = [f"### Compared with {escaped(accepted)}: {comparison.verdict.replace('_', ' ')}", ""]
-    lines += [escaped(comparison.reason), ""] if comparison.reason else []
-    lines += [f"Modification: {escaped(modification)}", ""] if modification else []
-    columns = ("criterion", "measurement", "accepted", "candidate", "worse by", "margin", "verdict")
-    lines += table(columns, (_change_row(change, is_bare) for change in comparison.changes))
-    lost = list(_newly_lost(comparison))
-    return [*lines, "", "Newly lost or worse:", "", *lost] if lost else lines
-
-
-def _newly_lost(comparison: Comparison) -> Iterator[str]:
-    """Sentinels that did not pass, changes beyond their margin, and units that only the accepted model kept."""
-    for sentinel in comparison.sentinels:
-        if sentinel.verdict is not Verdict.PASS:
-            yield f"- sentinel {code(sentinel.case_id)}, {code(sentinel.audit)}: {escaped(sentinel.reason)}"
-    listed = {(change.criterion, change.measurement): change for change in comparison.changes + comparison.subgroups}
-    for change in listed.values():
-        if change.verdict in CLOSES or NEWLY_WORSE in change.reason:
-            yield f"- {_verdict(change.verdict)} {code(change.measurement)}: {escaped(change.reason)}"
-
-
-def _change_row(change: Change, is_bare: bool) -> list[str]:
-    numbers = [shown(change.baseline), shown(change.candidate), _worsening(change)]
-    numbers = [WITHHELD] * 3 if is_bare else numbers
-    names = [code(change.criterion) if change.criterion else "-", code(change.measurement)]
-    return [*names, *numbers, shown(change.margin), _verdict(change.verdict)]
-
-
-def _worsening(change: Change) -> str:
-    ends = change.interval
-    if ends is None:
-        return shown(change.worsening, change.margin)
-    low, high = shown(ends.low, change.margin), shown(ends.high, change.margin)
-    return f"{shown(change.worsening, change.margin)} ({low} to {high})"
-
-
-def _where(record: Record, record_sha256: str) -> str:
-    run = f"Run {code(str(record.run.get('id') or 'without an id'))}: "
-    named = f" (SHA-256 `{record_sha256}`)" if record_sha256 else ""
-    return f"{run}report in `report.pdf` and `report.html`, every number in `record.json`{named}, in the run's folder."
+    name = f"sentinel {code(check.name)}" if check.kind == "sentinel" else code(check.name)
+    group = "" if check.kind in ("run", "sentinel") else f", {escaped(check.group)}"
+    return f"- {marked(check.verdict)} {name}{group}: {escaped(check.reason)}"

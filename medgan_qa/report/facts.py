@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 _ACRONYMS = {"sha256": "SHA-256", "id": "ID", "utc": "UTC", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA"}
-_ACRONYMS |= {"psnr": "PSNR", "ssim": "SSIM", "db": "dB", "hu": "HU"}
-_UNITS = ("mm", "dB", "HU", "px")
+_ACRONYMS |= {"psnr": "PSNR", "ssim": "SSIM", "db": "dB", "hu": "HU", "gb": "GB"}
+_UNITS = ("mm", "dB", "HU", "px", "GB")
 
 
 class Fact(NamedTuple):

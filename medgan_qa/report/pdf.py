@@ -59,7 +59,16 @@ def render_pdf(html: str, out: Path, attachments: Sequence[Attached] = ()) -> No
     identifier = hashlib.sha256(html.encode()).hexdigest()[:32].encode()
     # The names of a PDF's attachments have to be sorted.
     embedded = [_embedded(one, _created(html)) for one in sorted(attachments, key=lambda one: one.name)]
-    replace_file(out, page.write_pdf(pdf_identifier=identifier, pdf_variant=_VARIANT, attachments=embedded))
+    written = page.write_pdf(
+        pdf_identifier=identifier, pdf_variant=_VARIANT, attachments=embedded, finisher=_list_attachments_once
+    )
+    replace_file(out, written)
+
+
+def _list_attachments_once(_document: Any, pdf: Any) -> None:
+    # The renderer lists each attachment twice among the associated files.
+    if "AF" in pdf.catalog:
+        pdf.catalog["AF"][:] = dict.fromkeys(pdf.catalog["AF"])
 
 
 def _created(html: str) -> datetime:

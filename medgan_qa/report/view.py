@@ -122,7 +122,7 @@ class View(NamedTuple):
     packages: str
     detector: list[MeasurementRow]
     detector_facts: list[Pair]
-    extractors: list[Fact]
+    extractors: list[list[Pair]]
     data: list[Pair]
     data_tables: list[Grid]
     leakage: str
@@ -202,7 +202,7 @@ def build_view(record: Record, folder: Path, company: Company, clauses: list[Cla
         packages=of.packages(record.environment),
         detector=of.detector_rows(record),
         detector_facts=pairs(of.detector_facts(record)),
-        extractors=of.extractor_facts(record),
+        extractors=[pairs(listed) for listed in of.extractor_facts(record)],
         data=pairs(of.data_facts(record.data)),
         data_tables=grids(record.data),
         leakage=_leakage(record),
@@ -254,7 +254,7 @@ def _references(record: Record, rows: list[CriterionRow]) -> list[Fact]:
     hazards = list(dict.fromkeys(row.hazard for row in rows))
     modification = as_mapping(record.context.get("modification"))
     told = [
-        Fact("Requirements", "; ".join(requirements) or "none named"),
+        Fact("Requirements", "; ".join(text.rstrip(".") for text in requirements) or "none named"),
         Fact("Hazards", "; ".join(hazards) or "none named"),
     ]
     return [*told, *facts({f"modification_{key}": value for key, value in modification.items() if value})]

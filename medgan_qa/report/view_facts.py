@@ -91,10 +91,9 @@ def determinism_facts(environment: Mapping[str, Any]) -> list[Fact]:
     threads = as_mapping(environment.get("threads"))
     named = {f"{key}_threads" if key.startswith("torch") else key: value for key, value in threads.items()}
     told = {**named, **as_mapping(environment.get("determinism"))}
-    return [
-        Fact(key if key.isupper() else title(key), "not set" if value is None else plain(value))
-        for key, value in told.items()
-    ]
+    unset = [key for key, value in told.items() if value is None]
+    known = [Fact(k if k.isupper() else title(k), plain(value)) for k, value in told.items() if value is not None]
+    return [*known, *([Fact("Not set", ", ".join(unset), "mono")] if unset else [])]
 
 
 def command(record: Record) -> str:
@@ -136,9 +135,13 @@ def _detector(part: Mapping[str, Any]) -> list[Fact]:
     return [*facts(part, skip=("card",)), *card_facts(part), *facts(training)]
 
 
-def extractor_facts(record: Record) -> list[Fact]:
-    """What the Record says of feature extractors."""
-    return [one for key in _EXTRACTORS if record.run.get(key) for one in facts({key: record.run[key]})]
+def extractor_facts(record: Record) -> list[list[Fact]]:
+    """What the Record says of feature extractors, one list an extractor."""
+    found = []
+    for value in (record.run[key] for key in _EXTRACTORS if record.run.get(key)):
+        listed = value if isinstance(value, list) else [value]
+        found += [facts(one) if isinstance(one, Mapping) else [fact("Extractor", one)] for one in listed]
+    return found
 
 
 def data_facts(data: Mapping[str, Any]) -> list[Fact]:

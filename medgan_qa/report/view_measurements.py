@@ -27,7 +27,7 @@ class MeasurementRow(NamedTuple):
     real: str = ""
     """The same between real images, where it was measured."""
     again: bool = False
-    """Another stratum of the row before: the label is not said again."""
+    """Another stratum of the row before: the label is not said again, nor is a sample that is the same."""
 
 
 class Measured(NamedTuple):
@@ -85,7 +85,7 @@ def _rows(audit: AuditResult) -> list[MeasurementRow]:
     nulls = {(_base(item), _null_of(item) or ""): item for item in audit.measurements if _null_of(item) is not None}
     first = {base: k for k, base in reversed(list(enumerate(map(_base, audit.measurements))))}
     rows: list[MeasurementRow] = []
-    before = None
+    before, sample = None, ""
     for item in sorted(audit.measurements, key=lambda one: first[_base(one)]):
         null = _null_of(item)
         if null is not None and (_base(item), null) in own:
@@ -94,8 +94,9 @@ def _rows(audit: AuditResult) -> list[MeasurementRow]:
         real = "" if beside is None or beside.value is None else numbers.against(beside.value, (), beside.unit)
         row = measurement_row(item, limits_of(audit, item))
         again = _base(item) == before and bool(item.stratum)
-        rows.append(row._replace(real=real, again=again, id=_shown_id(item, again)))
-        before = _base(item)
+        said = "" if again and row.sample == sample else row.sample
+        rows.append(row._replace(real=real, again=again, id=_shown_id(item, again), sample=said))
+        before, sample = _base(item), row.sample
     return rows
 
 

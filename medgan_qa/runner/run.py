@@ -37,6 +37,8 @@ class Setting:
     """Facts of the lock that the criteria and the data were held against; empty where there is none."""
     notes: Sequence[str] = ()
     """What was known before the run and belongs among its deviations."""
+    data: str = ""
+    """How the data was named: a dataset's file, or an embedded cohort."""
     document: Mapping[str, Any] = field(default_factory=dict)
     """The report as a controlled document: `id`, `revision`."""
 
@@ -127,6 +129,7 @@ def run_audit(
             "seed": seed,
             "device": subject.device,
             "command": list(setting.command),
+            **({"data": setting.data} if setting.data else {}),
             **run.options,
         },
         subject={**subject.as_dict(), "detector": None if detector is None else detector.as_dict()},

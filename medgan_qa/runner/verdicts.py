@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medgan_qa import quantities
 from medgan_qa.audits import AUDITS, Audit, Findings
 from medgan_qa.errors import MedganQAError
 from medgan_qa.record import AuditResult, Criterion, IndexEntry, Measurement, Precondition, Sentinel, Verdict
@@ -172,11 +173,6 @@ def _failures(results: Sequence[AuditResult], criteria: Sequence[Criterion]) -> 
 def _failure(criterion: Criterion, measurement: Measurement) -> str:
     """A failed criterion in one sentence with its numbers, for the first page."""
 
-    def show(value: float) -> str:
-        if measurement.unit == "fraction":
-            return f"{value:.0%}"
-        return f"{value:.4g}" if measurement.unit == "count" or abs(value) >= 100 else f"{value:.2f}"
-
-    limit = " and ".join(f"{'at most' if k == 'max' else 'at least'} {show(v)}" for k, v in criterion.limit.items())
-    estimate = "-" if measurement.value is None else show(measurement.value)
-    return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {limit} is allowed."
+    value, unit, limits = measurement.value, measurement.unit, criterion.limit
+    estimate = "-" if value is None else quantities.against(value, limits.values(), unit)
+    return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {quantities.allowed(limits, unit)} is allowed."

@@ -148,18 +148,34 @@ def _fonts(pdf: pikepdf.Pdf) -> Iterator[str]:
 
 
 def _objects(pdf: pikepdf.Pdf) -> Iterator[str]:
-    for one in pdf.objects:
-        if not isinstance(one, pikepdf.Dictionary | pikepdf.Stream):
-            continue
+    for one in _dictionaries(pdf):
         if "/JS" in one or (str(one.get("/S", "")) in _FORBIDDEN_ACTIONS and one.get("/Type") != "/StructElem"):
             yield f"there is an action {one.get('/S', '/JavaScript')}"
         if one.get("/Subtype") == "/Image" and one.get("/Interpolate") is True:
             yield "an image asks the viewer to interpolate"
 
 
+def _dictionaries(pdf: pikepdf.Pdf) -> Iterator[Any]:
+    """Every dictionary and stream, those inside others too."""
+    left = list(pdf.objects)
+    while left:
+        one = left.pop()
+        if isinstance(one, pikepdf.Array):
+            left.extend(item for item in one if _is_direct(item))
+        elif isinstance(one, pikepdf.Dictionary | pikepdf.Stream):
+            yield one
+            left.extend(item for item in one.values() if _is_direct(item))
+
+
+def _is_direct(value: Any) -> bool:
+    return isinstance(value, pikepdf.Object) and not value.is_indirect
+
+
 def _attachments(pdf: pikepdf.Pdf) -> Iterator[str]:
     names = pdf.Root.get("/Names", {}).get("/EmbeddedFiles", {}).get("/Names", [])
     listed = [one.objgen for one in pdf.Root.get("/AF", [])]
+    if len(set(listed)) < len(listed):
+        yield "an associated file is listed twice"
     keys = [str(name) for name in list(names)[::2]]
     if keys != sorted(keys):
         yield "the names of the attachments are not sorted"

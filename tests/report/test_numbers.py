@@ -1,87 +1,15 @@
+"""Columns of the case table, and digests in groups."""
+
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from medgan_qa.record import Interval
+from medgan_qa import quantities
 from medgan_qa.report import numbers
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.03, "fraction", "3.0 %"),
-        (0.076, "fraction", "7.6 %"),
-        (0.0, "fraction", "0 %"),
-        (1.0, "fraction", "100 %"),
-        (0.9996, "fraction", "99.96 %"),
-        (0.00042, "fraction", "0.04 %"),
-        (-0.05, "fraction", "\u22125.0 %"),
-        (0.944, "1", "0.94"),
-        (0.042, "1", "0.042"),
-        (0.00063, "1", "0.0006"),
-        (-0.1234, "1", "\u22120.12"),
-        (0.0000123, "1", "1.23e\u221205"),
-        (31.24, "dB", "31.2 dB"),
-        (1.84, "mm", "1.8 mm"),
-        (0.213, "mm", "0.21 mm"),
-        (0.0, "count", "0"),
-        (12345.0, "count", "12\u202f345"),
-        (2.5, "count", "2.5"),
-        (123.4, "HU", "123 HU"),
-        (-0.0001, "dB", "0.0 dB"),
-    ],
-)
-def test_a_quantity_is_written_in_the_digits_of_its_unit(value: float, unit: str, text: str) -> None:
-    assert numbers.quantity(value, unit) == text
-
-
-def test_a_number_near_a_limit_gets_the_digits_that_tell_them_apart() -> None:
-    assert numbers.against(0.1004, [0.1], "fraction") == "10.04 %"
-    assert numbers.against(0.1, [0.1], "fraction") == "10.0 %"
-    assert numbers.against(0.04985, [0.0499], "fraction") == "4.98 %"
-    assert numbers.against(0.04, [0.0], "count") == "0.04"
-
-
-@given(st.floats(-2, 2), st.floats(-2, 2).map(lambda limit: round(limit, 3)), st.sampled_from(["fraction", "1", "dB"]))
-def test_prop_a_written_number_reads_on_its_side_of_the_limit(value: float, limit: float, unit: str) -> None:
-    if 0 < abs(value - limit) < 1e-6:
-        return
-    digits = numbers.against(value, [limit], unit).split()[0].replace("\u2212", "-")
-    read = float(f"{digits}e-2" if unit == "fraction" else digits)
-    assert (read > limit, read < limit) == (value > limit, value < limit)
-
-
-def test_intervals_say_which_end_they_lack() -> None:
-    assert numbers.span(0.012, 0.076, "fraction") == "1.2 to 7.6 %"
-    assert numbers.span(None, 0.076, "fraction") == "at most 7.6 %"
-    assert numbers.span(30.6, None, "dB") == "at least 30.6 dB"
-    assert numbers.span(None, None, "dB") == "not obtained"
-    assert numbers.interval(None, "dB") == ""
-
-
-def test_levels_say_their_sides() -> None:
-    one = Interval(low=None, high=0.1, level=0.975, method="Wilson", sided=1)
-    assert numbers.level(one) == "97.5 %, one-sided"
-    assert numbers.level(one.model_copy(update={"sided": 2, "level": 0.95})) == "95 %, two-sided"
-    assert numbers.level(None) == ""
-
-
-def test_limits_keep_the_digits_they_were_declared_with() -> None:
-    assert numbers.limit({"max": 0.1}, "fraction") == "\u2264 10 %"
-    assert numbers.limit({"max": 0.07}, "fraction") == "\u2264 7 %"
-    assert numbers.limit({"min": 25.0}, "dB") == "\u2265 25 dB"
-    assert numbers.limit({"max": 1.4, "min": 0.7}, "1") == "0.7 to 1.4"
-
-
-def test_samples_name_their_patients() -> None:
-    assert numbers.sample(160, "lesion", 84) == "160 lesions; 84 patients"
-    assert numbers.sample(1, "lesion", 1) == "1 lesion; 1 patient"
-    assert numbers.sample(84, "patient", 84) == "84 patients"
-    assert numbers.sample(12, "case with lesions", None) == "12 cases with lesions"
-    assert numbers.sample(3, "study", None) == "3 studies"
-    assert numbers.sample(None, None, None) == ""
+def test_numbers_are_written_as_everywhere_else() -> None:
+    written = [name for name in numbers.__all__ if hasattr(quantities, name)]
+    assert len(written) == 11
+    assert all(getattr(numbers, name) is getattr(quantities, name) for name in written)
 
 
 def test_a_column_is_shortened_with_its_points_aligned() -> None:
