@@ -19,7 +19,7 @@ POINTS = "percentage points"
 """Unit of a difference of two fractions; such a number is a fraction, as its operands are."""
 _SUFFIX = {"1": "", "count": "", "fraction": "%"}
 _HUNDREDTHS = frozenset({"fraction", POINTS})
-_MAX_EXTRA = 5
+_MAX_EXTRA = 15
 
 
 def quantity(value: float, unit: str, extra: int = 0) -> str:

@@ -258,6 +258,12 @@ class Change(_Model):
     """Pairs that went in, or units of the candidate where cases are not paired."""
     clusters: int | None = None
     paired: bool = False
+    worsened: int | None = Field(default=None, ge=0)
+    """How many units got worse; None where units cannot be told apart so."""
+    improved: int | None = Field(default=None, ge=0)
+    """How many got better."""
+    newly_worse: list[str] = []
+    """The first of the units that got worse, by name; a table beside the Record holds all."""
     verdict: Verdict
     reason: str
 

@@ -46,13 +46,38 @@ def test_a_number_near_a_limit_gets_the_digits_that_tell_them_apart() -> None:
     assert quantities.against(0.04, [0.0], "count") == "0.04"
 
 
-@given(st.floats(-2, 2), st.floats(-2, 2).map(lambda limit: round(limit, 3)), st.sampled_from(["fraction", "1", "dB"]))
+UNITS = ["fraction", "1", "dB", quantities.POINTS]
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2).map(lambda limit: round(limit, 3)), st.sampled_from(UNITS))
 def test_prop_a_written_number_reads_on_its_side_of_the_limit(value: float, limit: float, unit: str) -> None:
-    if 0 < abs(value - limit) < 1e-6:
+    if 0 < abs(value - limit) < 1e-12:
         return
     digits = quantities.against(value, [limit], unit).split()[0].replace("\u2212", "-")
-    read = float(f"{digits}e-2" if unit == "fraction" else digits)
+    read = float(f"{digits}e-2" if unit in ("fraction", quantities.POINTS) else digits)
     assert (read > limit, read < limit) == (value > limit, value < limit)
+
+
+def test_differences_of_shares_are_percentage_points() -> None:
+    points = quantities.of_difference("fraction")
+    assert quantities.quantity(0.31, points) == "31.0 percentage points"
+    assert quantities.short(quantities.declared(0.1, points)) == "10 points"
+    assert quantities.of_difference("dB") == "dB"
+    assert quantities.against(0.030001, [0.03], points) == "3.0001 percentage points"
+
+
+def test_a_number_with_its_interval_names_its_unit_once() -> None:
+    ends = Interval(low=0.1429, high=0.4394, level=0.95, method="exact", sided=1)
+    points = quantities.of_difference("fraction")
+    assert quantities.with_interval(0.31, ends, points, [0.1]) == "31.0 percentage points (14.3 to 43.9)"
+    assert quantities.with_interval(0.31, ends.model_copy(update={"low": None}), "fraction") == "31.0 % (at most 43.9)"
+    assert quantities.with_interval(0.31, ends, "1") == "0.31 (0.14 to 0.44)"
+    assert quantities.with_interval(31.24, None, "dB") == "31.2 dB"
+    assert quantities.with_interval(None, ends, "dB") == "-"
+
+
+def test_terminals_get_plain_characters() -> None:
+    assert quantities.plain(quantities.quantity(-12345.0, "count")) == "-12 345"
 
 
 def test_intervals_say_which_end_they_lack() -> None:
@@ -75,6 +100,9 @@ def test_limits_keep_the_digits_they_were_declared_with() -> None:
     assert quantities.limit({"max": 0.07}, "fraction") == "\u2264 7 %"
     assert quantities.limit({"min": 25.0}, "dB") == "\u2265 25 dB"
     assert quantities.limit({"max": 1.4, "min": 0.7}, "1") == "0.7 to 1.4"
+    assert quantities.allowed({"max": 0.07}, "fraction") == "at most 7 %"
+    assert quantities.allowed({"max": 1.1, "min": 0.9}, "1") == "at least 0.9 and at most 1.1"
+    assert quantities.declared(0.12345678, "fraction") == "12.345678 %"
 
 
 def test_samples_name_their_patients() -> None:

@@ -112,7 +112,8 @@ def test_survives_a_round_trip() -> None:
 def test_json_begins_with_what_it_is_and_leaves_nothing_out() -> None:
     content = json.loads(a_record().to_json())
     order = "schema verdict reason suite tool run subject data criteria_lock environment deviations limitations audits"
-    assert list(content) == [*order.split(), "index"]
+    added = "index document context preconditions sentinels hazards attempts accounting comparison files"
+    assert list(content) == [*order.split(), *added.split()]
     assert content["schema"] == SCHEMA
     assert content["audits"][0]["measurements"][1]["value"] is None
     assert content["audits"][0]["measurements"][1]["reason"] == "no lesion"

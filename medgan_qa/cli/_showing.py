@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medgan_qa.record import Record
+    from medgan_qa.record import Criterion, Record
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "not_applicable": 3, "error": 3}
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "magenta", "not_applicable": "white"}
@@ -15,22 +15,26 @@ COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "m
 def show(record: Record, out: Path) -> None:
     """The verdict, the criteria and where the report is, on stdout."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from medgan_qa.quantities import plain
     from medgan_qa.record import Precondition, Sentinel
 
     console = Console()
-    console.print(f"[bold {COLOURS[record.verdict]}]{record.verdict.upper()}[/]  {record.reason}", highlight=False)
+    verdict = f"[bold {COLOURS[record.verdict]}]{record.verdict.upper()}[/]"
+    console.print(f"{verdict}  {escape(plain(record.reason))}", highlight=False)
     table = Table("criterion", box=None, pad_edge=False)
     table.add_column("measurement", overflow="fold")
     for heading in ("n", "estimate", "bound", "limit", "verdict"):
         table.add_column(heading)
     for audit in record.audits:
+        units = {m.id: m.unit for m in audit.measurements}
         for c in audit.criteria:
-            limit = ", ".join(f"{k} {v:g}" for k, v in c.limit.items())
-            bound, estimate = (("-" if v is None else f"{v:.3f}") for v in (c.value, c.estimate))
-            n = "-" if c.n is None else str(c.n)
-            table.add_row(c.id, c.measurement, n, estimate, bound, limit, f"[{COLOURS[c.verdict]}]{c.verdict}[/]")
+            numbers = _numbers(c, units.get(c.measurement, "1"))
+            table.add_row(
+                escape(c.id), escape(c.measurement), *map(escape, numbers), f"[{COLOURS[c.verdict]}]{c.verdict}[/]"
+            )
     console.print(table)
     for audit in record.audits:
         if audit.verdict in ("inconclusive", "error"):
@@ -47,6 +51,15 @@ def show(record: Record, out: Path) -> None:
     if record.data.get("phantom"):
         console.print("Phantom data: no evidence of clinical performance.", style="dim")
     console.print(f"Report: {out / 'report.pdf'}", highlight=False, soft_wrap=True)
+
+
+def _numbers(c: Criterion, unit: str) -> list[str]:
+    """How many went in, estimate, bound and limit."""
+    from medgan_qa.quantities import against, allowed, plain, quantity
+
+    estimate = "-" if c.estimate is None else quantity(c.estimate, unit)
+    bound = "-" if c.value is None else against(c.value, c.limit.values(), unit)
+    return ["-" if c.n is None else str(c.n), *map(plain, (estimate, bound, allowed(c.limit, unit)))]
 
 
 def printable(record: Record) -> Record:

@@ -17,7 +17,7 @@ from medgan_qa.errors import ConfigurationError, OutputError
 if TYPE_CHECKING:
     from medgan_qa.cli._running import Request
     from medgan_qa.evidence.gate import Run
-    from medgan_qa.record import Change, Comparison, Interval, Record, Sentinel
+    from medgan_qa.record import Change, Comparison, Record, Sentinel
 
 Judged = TypeVar("Judged", "Change", "Sentinel")
 
@@ -244,24 +244,23 @@ def _write(place: Path, candidate: Run, baseline: Run, comparison: Comparison, t
 def show(record: Record, place: Path) -> None:
     """The outcome on stdout: verdict, one line a criterion, sentinels that were not kept, and where the report is."""
     from medgan_qa.evidence.gate import headline
+    from medgan_qa.quantities import plain
 
     comparison = record.comparison
     assert comparison is not None
     head = headline(record)
-    click.echo(f"{record.verdict.upper()}  {head}")
+    lines = [f"{record.verdict.upper()}  {head}"]
     open_ = [*_not_passed(comparison.changes), *_not_passed(comparison.sentinels)]
     if comparison.identical or not open_:
         # Otherwise the reason says what the lines below say.
-        click.echo(comparison.reason.removeprefix(head).strip())
-    click.echo(record.reason.removeprefix(comparison.reason).strip())
+        lines.append(comparison.reason.removeprefix(head).strip())
+    lines.append(record.reason.removeprefix(comparison.reason).strip())
     for change in comparison.changes:
-        click.echo(f"{change.criterion} {change.measurement}: {_numbers(change)}{change.verdict}")
-        if change.verdict != "pass" or "Newly worse" in change.reason:
-            click.echo(f"  {change.reason}")
+        lines += _change(change)
     for sentinel in _not_passed(comparison.sentinels):
-        click.echo(f"Sentinel {sentinel.case_id} ({sentinel.audit}): {sentinel.verdict}. {sentinel.reason}")
-    for text in comparison.allowed:
-        click.echo(f"Allowed: {text}")
+        lines.append(f"Sentinel {sentinel.case_id} ({sentinel.audit}): {sentinel.verdict}. {sentinel.reason}")
+    lines += [f"Allowed: {text}" for text in comparison.allowed]
+    click.echo(plain("\n".join(lines)))
     click.echo(f"Report: {place / 'report.pdf'}")
 
 
@@ -269,21 +268,25 @@ def _not_passed(parts: Iterable[Judged]) -> list[Judged]:
     return [part for part in parts if part.verdict not in ("pass", "not_applicable")]
 
 
+def _change(change: Change) -> list[str]:
+    """A criterion with its numbers; below it what they do not say, and the units that got worse."""
+    from medgan_qa.evidence._changed_units import told
+
+    verdict = "reported" if change.verdict == "not_applicable" else change.verdict
+    numbers = _numbers(change)
+    is_told = change.verdict == "pass" or (bool(numbers) and change.verdict in ("fail", "not_applicable"))
+    below = [text for text in ("" if is_told else change.reason, told(change) if change.worsened else "") if text]
+    line = f"{change.criterion} {change.measurement}: {numbers}{verdict}"
+    return [line, f"  {' '.join(below)}"] if below else [line]
+
+
 def _numbers(change: Change) -> str:
-    from medgan_qa.evidence.checks import shown
+    from medgan_qa.quantities import declared, of_difference, short, with_interval
 
     if change.worsening is None and change.baseline is None and change.candidate is None:
         return ""
-    margin = "" if change.margin is None else f", margin {change.margin:g}"
-    worse = f"worse by {shown(change.worsening, change.margin)}{_ends(change.interval, change.margin)}"
-    return f"{shown(change.baseline)} -> {shown(change.candidate)}, {worse}{margin}: "
-
-
-def _ends(interval: Interval | None, margin: float | None) -> str:
-    return "" if interval is None else f" [{_end(interval.low, margin)}, {_end(interval.high, margin)}]"
-
-
-def _end(end: float | None, margin: float | None) -> str:
-    from medgan_qa.evidence.checks import shown
-
-    return "no bound" if end is None else shown(end, margin)
+    unit, limits = of_difference(change.unit), [] if change.margin is None else [change.margin]
+    before, after = (with_interval(value, None, change.unit) for value in (change.baseline, change.candidate))
+    margin = "" if change.margin is None else f", margin {declared(change.margin, unit)}"
+    worse = f"worse by {with_interval(change.worsening, change.interval, unit, limits)}"
+    return short(f"{before} -> {after}, {worse}{margin}: ")

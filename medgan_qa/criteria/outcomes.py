@@ -8,6 +8,7 @@ from typing import NamedTuple
 from medgan_qa.criteria.content import Declared, Estimate
 from medgan_qa.criteria.problems import hint
 from medgan_qa.criteria.strata import Entry
+from medgan_qa.quantities import against, allowed, plain, span
 from medgan_qa.record import Interval, Measurement, Verdict
 
 
@@ -76,20 +77,23 @@ def _of_count(declared: Declared, m: Measurement, value: float) -> Outcome:
     if m.unit != "count":
         reason = f"Only a count can be judged on its value; {m.id} is an estimate and needs a bound."
         return Outcome(Verdict.INCONCLUSIVE, reason)
+    of = f"the limit of {_limit_text(declared, m)}"
     if meets(declared, Interval(low=value, high=value, level=0.95, method="a count, no interval", sided=1)):
-        return Outcome(Verdict.PASS, f"The count {value:g} meets the limit of {_limit_text(declared)}.", value)
-    return Outcome(Verdict.FAIL, f"The count {value:g} does not meet the limit of {_limit_text(declared)}.", value)
+        return Outcome(Verdict.PASS, f"The count {value:g} meets {of}.", value)
+    return Outcome(Verdict.FAIL, f"The count {value:g} does not meet {of}.", value)
 
 
 def _of_bound(declared: Declared, estimate: Estimate, interval: Interval, level: Level) -> Outcome:
     bound, alpha = _bound(declared, interval), level.alpha
-    beyond = _end_beyond(declared, interval)
+    beyond, m = _end_beyond(declared, interval), estimate.measurement
     if beyond is not None:
-        reason = f"The whole interval, {_ends(interval)}, lies beyond the limit of {_limit_text(declared)}."
+        ends = plain(span(interval.low, interval.high, m.unit, declared.limit.values()))
+        reason = f"The whole interval, {ends}, lies beyond the limit of {_limit_text(declared, m)}."
         return Outcome(Verdict.FAIL, reason, beyond if bound is None else bound, interval, alpha)
     if bound is not None and meets(declared, interval):
         if level.rejected:
-            reason = f"The bound {bound:.4g} meets the limit of {_limit_text(declared)}."
+            shown = plain(against(bound, declared.limit.values(), m.unit))
+            reason = f"The bound {shown} meets the limit of {_limit_text(declared, m)}."
             return Outcome(Verdict.PASS, reason, bound, interval, alpha)
         reason = "The bound meets the limit, but Holm's procedure stopped at a criterion before it."
         return Outcome(Verdict.INCONCLUSIVE, reason, bound, interval, alpha)
@@ -112,9 +116,5 @@ def _bound(declared: Declared, interval: Interval) -> float | None:
     return min(slack, key=lambda end: slack[end])
 
 
-def _limit_text(declared: Declared) -> str:
-    return " and ".join(f"{'at most' if k == 'max' else 'at least'} {v:g}" for k, v in declared.limit.items())
-
-
-def _ends(interval: Interval) -> str:
-    return " to ".join("no bound" if e is None else f"{e:.4g}" for e in (interval.low, interval.high))
+def _limit_text(declared: Declared, m: Measurement) -> str:
+    return plain(allowed(declared.limit, m.unit))  # type: ignore[arg-type]  # keys were checked when the file was read

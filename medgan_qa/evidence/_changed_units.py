@@ -1,64 +1,27 @@
-"""The sentence of a gate on the units that got worse or better, and what is read from it again.
-
-A Change has no fields for them: the Record's readers find the sentence at the end of its reason.
-"""
+"""The units that got worse or better under a gate, in words."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from medgan_qa.record import Change
 
 SHOWN = 10
 """How many units are named; the table beside the Record names all."""
-_WORSE = re.compile(r"(?<!\S)Newly worse: ([0-9]+) of ([0-9]+) \(")
-_BETTER = re.compile(r"newly better: ([0-9]+)\.$", re.IGNORECASE)
-_BEGIN = re.compile(r"(?<!\S)Newly (worse|better): ")
 
 
-class Counts(NamedTuple):
-    """How many units changed."""
-
-    worse: int
-    better: int
-
-
-def sentence(worsened: Sequence[str], improved: int, n: int) -> str:
+def told(change: Change) -> str:
     """Units that the baseline kept and the candidate lost: a mean that improved does not hide them.
 
-    Args:
-        worsened: the units that got worse.
-        improved: how many got better.
-        n: how many were paired.
+    Empty where no unit changed, or units cannot be told apart so.
     """
-    if not worsened:
-        return f"Newly better: {improved}." if improved else ""
-    more = f" and {len(worsened) - SHOWN} more" if len(worsened) > SHOWN else ""
-    named = ", ".join(worsened[:SHOWN]) + more
-    return f"Newly worse: {len(worsened)} of {n} ({named}); newly better: {improved}."
+    if change.worsened is None or change.improved is None:
+        return ""
+    if not change.worsened:
+        return f"Newly better: {change.improved}." if change.improved else ""
+    more = f" and {change.worsened - len(change.newly_worse)} more" if change.worsened > len(change.newly_worse) else ""
+    named = ", ".join(change.newly_worse) + more
+    return f"Newly worse: {change.worsened} of {change.n} ({named}); newly better: {change.improved}."
 
 
-def clause(reason: str) -> str:
-    """The reason of a change without that sentence."""
-    return parts(reason)[0]
-
-
-def parts(reason: str) -> tuple[str, str]:
-    """The reason of a change, and that sentence, each of which may be empty."""
-    found = _BEGIN.search(reason)
-    place = found.start() if found else len(reason)
-    return reason[:place].strip(), reason[place:]
-
-
-def has_lost(reason: str) -> bool:
-    """Whether the reason of a change names units that got worse."""
-    return parts(reason)[1].startswith("Newly worse")
-
-
-def counts(reason: str) -> Counts | None:
-    """How many units changed; None where the reason does not say, as with numbers that are withheld."""
-    told = parts(reason)[1]
-    worse, better = _WORSE.match(told), _BETTER.search(told)
-    if better is None or (worse is None and has_lost(reason)):
-        return None
-    return Counts(int(worse[1]) if worse else 0, int(better[1]))
+def reason(change: Change) -> str:
+    """The reason of a change, with the units that changed."""
+    return " ".join(part for part in (change.reason, told(change)) if part)

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from medgan_qa import quantities
-from medgan_qa.evidence._changed_units import sentence
+from medgan_qa.evidence._changed_units import SHOWN
 from medgan_qa.evidence._gate_run import Run
 from medgan_qa.evidence._gate_worsening import Worsening, alpha_of, pair, worsening
 from medgan_qa.record import Change, Criterion, Verdict
@@ -142,8 +142,9 @@ def _as_change(
         n=w.n,
         clusters=w.clusters,
         paired=w.paired,
+        **_moved(w),
         verdict=found.verdict,
-        reason=" ".join(part for part in (found.reason, _left_over(w), _moved(w)) if part),
+        reason=" ".join(part for part in (found.reason, _left_over(w)) if part),
     )
 
 
@@ -157,8 +158,10 @@ def _left_over(w: Worsening) -> str:
     return f"{len(w.pairs.units)} units are paired; {alone}." if w.paired else f"Not paired, as {alone}."
 
 
-def _moved(w: Worsening) -> str:
-    return sentence(w.worsened, w.improved, w.n) if w.statistic == "share" else ""
+def _moved(w: Worsening) -> dict[str, Any]:
+    if w.statistic != "share" or not w.paired:
+        return {}
+    return {"worsened": len(w.worsened), "improved": w.improved, "newly_worse": list(w.worsened[:SHOWN])}
 
 
 def changed_units(candidate: Run, baseline: Run) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medgan_qa import quantities
-from medgan_qa.evidence._changed_units import counts, has_lost, parts
+from medgan_qa.evidence._changed_units import told
+from medgan_qa.evidence._markdown_text import code, escaped, marked, table
 from medgan_qa.evidence.checks import CLOSES
-from medgan_qa.evidence.markdown import code, escaped, marked, table
 from medgan_qa.evidence.withheld import WITHHELD
 from medgan_qa.record import Change, Comparison, Record, Verdict
 
@@ -30,19 +30,20 @@ def comparison_lines(comparison: Comparison, record: Record, *, is_bare: bool) -
     lines += [f"Modification: {escaped(modification)}", ""] if modification else []
     columns = ("criterion", "measurement", "accepted", "candidate", "worse by", "margin", "verdict")
     lines += table(columns, (_change_row(change, is_bare) for change in comparison.changes))
-    lost = list(_units(comparison))
+    lost = list(_units(comparison, is_bare))
     lines += ["", *lost] if lost else []
-    return [*lines, *_subgroups(comparison, is_bare)]
+    # Which subgroups got worse is a finding like any number.
+    return lines if is_bare else [*lines, *_subgroups(comparison)]
 
 
 def _change_row(change: Change, is_bare: bool) -> list[str]:
     names = [code(change.criterion) if change.criterion else "-", code(change.measurement)]
     unit = quantities.of_difference(change.unit)
     margin = "-" if change.margin is None else _short(quantities.declared(change.margin, unit))
-    return [*names, *_numbers(change, is_bare), margin, _mark(change.verdict)]
+    return [*names, *_numbers(change, is_bare=is_bare), margin, _mark(change.verdict)]
 
 
-def _numbers(change: Change, is_bare: bool) -> list[str]:
+def _numbers(change: Change, *, is_bare: bool) -> list[str]:
     """Accepted, candidate, and how much worse with its interval."""
     if is_bare:
         return [WITHHELD] * 3
@@ -61,32 +62,30 @@ def _mark(verdict: Verdict) -> str:
     return "reported" if verdict is Verdict.NOT_APPLICABLE else marked(verdict)
 
 
-def _units(comparison: Comparison) -> Iterator[str]:
+def _units(comparison: Comparison, is_bare: bool) -> Iterator[str]:
     """Under its criterion, what the comparison's reason leaves out: why it did not pass, and the units that changed."""
     for change in comparison.changes:
-        clause, moved = parts(change.reason)
-        is_told = change.verdict not in CLOSES or clause[1:] in comparison.reason
-        text = f"{'' if is_told else clause} {moved if has_lost(change.reason) else ''}".strip()
+        is_told = change.verdict not in CLOSES or change.reason[1:] in comparison.reason
+        listed = told(change) if change.worsened and not is_bare else ""
+        text = f"{'' if is_told else change.reason} {listed}".strip()
         if text:
             yield f"- {code(f'{change.criterion} {change.measurement}'.strip())}: {escaped(text)}"
 
 
-def _subgroups(comparison: Comparison, is_bare: bool) -> list[str]:
-    """The subgroups that got worse or lost a unit, the worst first."""
+def _subgroups(comparison: Comparison) -> list[str]:
+    """The subgroups that got worse or lost a unit, the worst first; those that are judged stand among the criteria."""
     judged = {(change.criterion, change.measurement) for change in comparison.changes}
     others = [change for change in comparison.subgroups if (change.criterion, change.measurement) not in judged]
-    worse = [c for c in others if (c.worsening or 0) > 0 or has_lost(c.reason)]
+    worse = [change for change in others if (change.worsening or 0) > 0 or change.worsened]
     if not worse:
         return []
     columns = ("subgroup", "accepted", "candidate", "worse by", "newly worse / better", "verdict")
+    rows = (_subgroup_row(change) for change in worse[:MOST_SUBGROUPS])
+    lines = ["", "Subgroups, the worst first:", "", *table(columns, rows)]
     left = len(others) - len(worse[:MOST_SUBGROUPS])
-    further = [f"{left} more in the report and in `record.json`."] if left else []
-    rows = (_subgroup_row(change, is_bare) for change in worse[:MOST_SUBGROUPS])
-    return ["", "Subgroups, the worst first:", "", *table(columns, rows), *(["", *further] if further else [])]
+    return [*lines, "", f"{left} more in `report.pdf`."] if left else lines
 
 
-def _subgroup_row(change: Change, is_bare: bool) -> list[str]:
-    found = counts(change.reason)
-    unit_counts = "-" if found is None else f"{found.worse} / {found.better} of {change.n}"
-    cells = [*_numbers(change, is_bare), WITHHELD if is_bare else unit_counts]
-    return [code(change.measurement), *cells, _mark(change.verdict)]
+def _subgroup_row(change: Change) -> list[str]:
+    moved = "-" if change.worsened is None else f"{change.worsened} / {change.improved} of {change.n}"
+    return [code(change.measurement), *_numbers(change, is_bare=False), moved, _mark(change.verdict)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from medgan_qa.evidence._changed_units import reason
 from medgan_qa.evidence.withheld import WITHHELD, is_withheld
 from medgan_qa.record import (
     AuditResult,
@@ -164,26 +165,4 @@ def _change(item: Change) -> Check:
         **_ends(item.interval),
     }
     name = f"{item.criterion} {item.measurement}".strip()
-    return Check("change", COMPARISON, "comparison", name, item.verdict, item.reason, True, _filled(facts))
-
-
-def shown(value: float | int | None, *limits: float | None) -> str:
-    """A number as text, short, with as many digits as it takes to read on its side of every limit; `-` for None."""
-    if value is None:
-        return "-"
-    held = [limit for limit in limits if limit is not None]
-    for digits in range(4, 17):
-        text = f"{value:.{digits}g}"
-        if all(_side(float(text), limit) == _side(value, limit) for limit in held):
-            return text
-    return repr(value)
-
-
-def _side(value: float, limit: float) -> int:
-    return (value > limit) - (value < limit)
-
-
-def limit_text(limit: Mapping[Literal["max", "min"], float]) -> str:
-    """A limit in words, e.g. `at most 0.1`."""
-    words = {"min": "at least", "max": "at most"}
-    return " and ".join(f"{words[side]} {limit[side]:.12g}" for side in ("min", "max") if side in limit)
+    return Check("change", COMPARISON, "comparison", name, item.verdict, reason(item), True, _filled(facts))

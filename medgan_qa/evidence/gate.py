@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from medgan_qa.digests import sha256
 from medgan_qa.errors import ConfigurationError
-from medgan_qa.evidence._changed_units import SHOWN, clause, counts
+from medgan_qa.evidence._changed_units import SHOWN
 from medgan_qa.evidence._gate_changes import UNIT_COLUMNS, changed_units, changes, subgroups
 from medgan_qa.evidence._gate_run import SAME, Run, load_run, require_unchanged, settle_differences
 from medgan_qa.evidence.folder import RECORD, write_record
@@ -164,7 +164,7 @@ def _outcome(judged: list[Change], sentinels: list[Sentinel], same: str) -> _Out
     if worst in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE):
         open_ = [c for c in margins if c.verdict is worst]
         said = [_named([s for s in sentinels if s.verdict is worst], worst)]
-        said += [f"{c.criterion} {c.measurement}: {_lowered(clause(c.reason))}" for c in open_]
+        said += [f"{c.criterion} {c.measurement}: {_lowered(c.reason)}" for c in open_]
         return _Outcome(worst, " ".join(part for part in (same, *said) if part))
     if same:
         return _Outcome(Verdict.PASS, same)
@@ -196,8 +196,7 @@ def _all_kept(n: int) -> str:
 
 def _lost(margins: list[Change]) -> str:
     """How many units each criterion lost although it passed."""
-    found = {f"{c.criterion} {c.measurement}": counts(c.reason) for c in margins}
-    said = [f"{n.worse} in {name}" for name, n in found.items() if n is not None and n.worse]
+    said = [f"{c.worsened} in {c.criterion} {c.measurement}" for c in margins if c.worsened]
     return f"Newly worse all the same: {', '.join(said)}." if said else ""
 
 

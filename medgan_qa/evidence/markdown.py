@@ -1,18 +1,14 @@
-"""A Record as a Markdown summary for a pull request, and text that stays text in Markdown."""
+"""A Record as a Markdown summary for a pull request: the verdict and its reasons first, a minute to read."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-
 from medgan_qa import quantities
-from medgan_qa.evidence.checks import CLOSES, Check, checks
+from medgan_qa.evidence._markdown_comparison import comparison_lines
+from medgan_qa.evidence._markdown_text import code, escaped, marked, table
+from medgan_qa.evidence.checks import Check, checks
 from medgan_qa.evidence.withheld import WITHHELD, is_withheld
 from medgan_qa.record import AuditResult, Criterion, Record, Verdict
 
-LONGEST = 600
-"""Characters of a text from the Record that are shown; of what is longer, the sentences that fit."""
-REST = "The rest stands in record.json."
 WORDS = {
     Verdict.PASS: "Passed",
     Verdict.FAIL: "Failed",
@@ -21,50 +17,40 @@ WORDS = {
     Verdict.NOT_APPLICABLE: "Nothing was judged",
 }
 PHANTOM = "The images are phantoms: this is no evidence of clinical performance."
-
-# Control characters, and those that change the direction in which a line reads.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-_SENTENCE_END = re.compile(r"[.!?](?= )")
-_COMMENT = "<!-- -->"
-_MARKS = str.maketrans(
-    {character: f"\\{character}" for character in "\\`*_[]~$"}
-    # Entities hold where a backslash would not: in cells, in HTML, and in templates that run over the text.
-    | {character: f"&#{ord(character)};" for character in "&<>|{}"}
-    # An empty comment is no text, and parts what a forge would make a mention or a reference of.
-    | {"@": f"@{_COMMENT}", "#": f"#{_COMMENT}"}
-)
-_SAFE_CODE = re.compile(r"[A-Za-z0-9.:,/()+-][A-Za-z0-9 ._:,/()\[\]+-]*(?<! )")
+BARE = "Numbers are withheld by protocol; this shows verdicts only."
 
 
-def escaped(text: str) -> str:
-    """Text on one line that Markdown shows as it stands: no markup, HTML, link, mention or reference in it.
+def summary_md(record: Record, record_sha256: str = "") -> str:
+    """The summary: verdict, why, criteria, what else did not pass, comparison, attempt, and where the rest is.
 
-    Blanks and line ends become single blanks; control characters and changes of direction become U+FFFD.
+    Args:
+        record: the run, or its copy without numbers.
+        record_sha256: digest of the run's `record.json`.
     """
-    flat = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
-    marked = _shortened(flat).translate(_MARKS).replace("://", f":{_COMMENT}//")
-    marked = re.sub(r"\bwww\.", lambda match: f"{match[0][:-1]}{_COMMENT}.", marked, flags=re.IGNORECASE)
-    # At the beginning of a line these would make a list, a rule or a heading.
-    return re.sub(r"^(\d{0,9})([-+=.)])", r"\1\\\2", marked)
+    is_bare, compared, told = is_withheld(record), record.comparison, reasons(record)
+    blocks = [
+        [f"## {WORDS[record.verdict]}: {escaped(_model(record))}"],
+        *([text] for text in why(record)),
+        [PHANTOM] if record.data.get("phantom") else [],
+        [BARE] if is_bare else [],
+        criteria_table(record),
+        ["### What did not pass", "", *told] if told else [],
+        comparison_lines(compared, record, is_bare=is_bare) if compared else [],
+        [escaped(record.attempts.statement)] if record.attempts else [],
+        [_where(record, record_sha256)],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def _shortened(flat: str) -> str:
-    """The sentences that fit; where the first one does not, as much of it as does."""
-    if len(flat) <= LONGEST:
-        return flat
-    ends = [match.end() for match in _SENTENCE_END.finditer(flat, 0, LONGEST + 1)]
-    return f"{flat[: ends[-1]]} {REST}" if ends else f"{flat[:LONGEST]} ... {REST}"
+def _model(record: Record) -> str:
+    parts = [record.subject.get("name") or "unnamed model", record.subject.get("version") or ""]
+    return f"{' '.join(str(part) for part in parts if part)}, {record.suite}"
 
 
-def code(text: str) -> str:
-    """An identifier in a typewriter face; escaped where it holds anything but letters, digits, `._-:,/()[]+`."""
-    return f"`{text}`" if len(text) <= LONGEST and _SAFE_CODE.fullmatch(text) else escaped(text)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; the cells are Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+def _where(record: Record, record_sha256: str) -> str:
+    run = f"Run {code(str(record.run.get('id') or 'without an id'))}: "
+    named = f" (SHA-256 `{record_sha256}`)" if record_sha256 else ""
+    return f"{run}report in `report.pdf` and `report.html`, every number in `record.json`{named}, in the run's folder."
 
 
 def criteria_table(record: Record) -> list[str]:
@@ -90,12 +76,6 @@ def _numbers(item: Criterion, unit: str) -> list[str]:
     estimate = "-" if item.estimate is None else quantities.quantity(item.estimate, unit)
     bound = "-" if item.value is None else quantities.against(item.value, item.limit.values(), unit)
     return [sample or "-", estimate, bound]
-
-
-def marked(verdict: Verdict) -> str:
-    """A verdict in words, bold where it closes a gate."""
-    words = verdict.replace("_", " ")
-    return f"**{words}**" if verdict in CLOSES else words
 
 
 def why(record: Record) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from medgan_qa.evidence.markdown import PHANTOM, WORDS, code, criteria_table, escaped, table
+from medgan_qa.evidence._markdown_text import code, escaped, table
+from medgan_qa.evidence.markdown import BARE, PHANTOM, WORDS, criteria_table, reasons, why
 from medgan_qa.evidence.withheld import is_withheld
 from medgan_qa.record import Record
 
@@ -18,7 +19,8 @@ def model_card_md(record: Record, record_sha256: str = "") -> str:
     """
     blocks = [
         ["## Validation"],
-        [f"**{WORDS[record.verdict]}.** {escaped(record.reason)}".strip()],
+        [f"**{WORDS[record.verdict]}.**"],
+        *([text] for text in why(record)),
         [PHANTOM] if record.data.get("phantom") else [],
         ["### What was tested", "", *_facts(record, record_sha256)],
         ["### On what data", "", *_data(record)],
@@ -85,18 +87,13 @@ def _partitions(data: dict[str, Any]) -> list[tuple[str, Any]]:
 def _counts(counts: Any) -> str:
     if not isinstance(counts, dict):
         return ""
-    return ", ".join(f"{name} {value}" for name, value in counts.items() if value is not None)
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items() if value is not None)
 
 
 def _results(record: Record) -> list[str]:
-    lines = criteria_table(record)
-    if is_withheld(record):
-        lines += ["", "Numbers are withheld by protocol; this shows verdicts only."]
-    held = [item for item in record.preconditions if item.verdict != "pass"]
-    held_lines = [f"- {code(item.id)}: {item.verdict.replace('_', ' ')}. {escaped(item.reason)}" for item in held]
-    lost = [item for item in record.sentinels if item.verdict != "pass"]
-    lost_lines = [f"- sentinel {code(item.case_id)}: {escaped(item.reason)}" for item in lost]
-    return [*lines, *(["", *held_lines, *lost_lines] if held or lost else [])]
+    open_ = reasons(record)
+    bare = ["", BARE] if is_withheld(record) else []
+    return [*criteria_table(record), *bare, *(["", *open_] if open_ else [])]
 
 
 def _limitations(record: Record) -> list[str]:

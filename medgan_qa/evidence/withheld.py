@@ -20,6 +20,7 @@ _TAIL = ".,;:!?)"
 
 _NO_NUMBERS: dict[str, Any] = {"value": None, "interval": None, "clusters": None}
 _NO_CHANGE: dict[str, Any] = {"baseline": None, "candidate": None, "worsening": None, "interval": None, "n": 0}
+_NO_CHANGE |= {"worsened": None, "improved": None, "newly_worse": []}
 
 
 def is_withheld(record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""How the report writes numbers: what `medgan_qa.quantities` writes everywhere, columns of the case table, and digests."""
+"""How the report writes numbers: as everywhere (`medgan_qa.quantities`), in the case table, and digests."""
 
 from __future__ import annotations
 

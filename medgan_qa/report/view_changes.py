@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from medgan_qa.evidence._changed_units import reason
+from medgan_qa.quantities import declared, of_difference, short
 from medgan_qa.record import Attempts, Change, Comparison, Sentinel
 from medgan_qa.report import numbers
 from medgan_qa.report.facts import Fact, Pair, fact, facts, pairs
@@ -45,9 +47,10 @@ class ChangeRow(NamedTuple):
     candidate: str
     worsening: str
     interval: str
-    level: str
     margin: str
     sample: str
+    moved: str
+    """Units that got worse and better."""
     mark: Mark
     reason: str
 
@@ -77,6 +80,8 @@ class ComparisonView(NamedTuple):
     better: list[ChangeRow]
     other: list[ChangeRow]
     """Subgroups without a change, and those that could not be compared."""
+    methods: list[str]
+    """Levels and methods of the intervals, each once."""
     sentinels: list[SentinelRow]
 
 
@@ -121,6 +126,7 @@ def comparison_view(comparison: Comparison | None) -> ComparisonView | None:
     worse = [item for item in comparison.subgroups if (item.worsening or 0) > 0]
     better = [item for item in comparison.subgroups if (item.worsening or 0) < 0]
     other = [item for item in comparison.subgroups if not item.worsening]
+    every = [*comparison.changes, *comparison.subgroups]
     return ComparisonView(
         mark=mark(comparison.verdict),
         reason=comparison.reason,
@@ -132,6 +138,7 @@ def comparison_view(comparison: Comparison | None) -> ComparisonView | None:
         worse=[_change(item) for item in worse],
         better=[_change(item) for item in better],
         other=[_change(item) for item in other],
+        methods=list(dict.fromkeys(_level(item) for item in every if item.interval)),
         sentinels=sentinel_rows(comparison.sentinels),
     )
 
@@ -146,12 +153,17 @@ def _model(part: dict[str, object]) -> list[Pair]:
     return pairs([*named, *facts(part, skip=first)])
 
 
+def _level(item: Change) -> str:
+    return "" if item.interval is None else f"{numbers.level(item.interval)}: {item.interval.method}"
+
+
 def _change(item: Change) -> ChangeRow:
     def number(value: float | None) -> str:
         return "not obtained" if value is None else numbers.quantity(value, item.unit)
 
     limits = () if item.margin is None else (item.margin,)
-    worse = "not obtained" if item.worsening is None else numbers.against(item.worsening, limits, item.unit)
+    unit = of_difference(item.unit)
+    worse = "not obtained" if item.worsening is None else short(numbers.against(item.worsening, limits, unit))
     return ChangeRow(
         criterion=item.criterion,
         label=item.label,
@@ -159,11 +171,11 @@ def _change(item: Change) -> ChangeRow:
         baseline=number(item.baseline),
         candidate=number(item.candidate),
         worsening=worse,
-        interval=numbers.interval(item.interval, item.unit, limits) or "none",
-        level="" if item.interval is None else f"{numbers.level(item.interval)}; {item.interval.method}",
-        margin="" if item.margin is None else numbers.quantity(item.margin, item.unit),
+        interval=short(numbers.interval(item.interval, unit, limits)) or "none",
+        margin="" if item.margin is None else short(declared(item.margin, unit)),
         sample=f"{numbers.counted(item.n, 'pair' if item.paired else 'unit')}"
         + ("" if item.clusters is None else f"; {numbers.counted(item.clusters, 'patient')}"),
+        moved="" if item.worsened is None else f"{item.worsened} / {item.improved}",
         mark=mark(item.verdict),
-        reason=item.reason,
+        reason=reason(item),
     )

@@ -25,7 +25,7 @@ from medgan_qa.subjects.protocols import Subject
 from medgan_qa.suites import Suite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """What the Record says of the circumstances of a run."""
 

@@ -172,7 +172,7 @@ def _failures(results: Sequence[AuditResult], criteria: Sequence[Criterion]) -> 
 
 def _failure(criterion: Criterion, measurement: Measurement) -> str:
     """A failed criterion in one sentence with its numbers, for the first page."""
-
     value, unit, limits = measurement.value, measurement.unit, criterion.limit
     estimate = "-" if value is None else quantities.against(value, limits.values(), unit)
-    return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {quantities.allowed(limits, unit)} is allowed."
+    allowed = quantities.allowed(limits, unit)
+    return f"{criterion.id}, {measurement.label.lower()}: {estimate}, where {allowed} is allowed."

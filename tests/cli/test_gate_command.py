@@ -149,8 +149,12 @@ def test_the_outcome_of_two_folders(
     assert {p.name for p in Path("out").iterdir()} >= {"cases.csv", "observations.csv", "manifest.json", "exhibits"}
     out = capsys.readouterr().out
     assert out.startswith(f"{verdict.upper()}  Modification MOD-2: performance evaluation: ")
-    assert f"AC-01 {RATE}: 0 -> {0.3 if code == 1 else 0}, worse by " in out
-    assert ", margin 0.1: " in out
+    worse = "30.0 %, worse by 30.0 points (17.6 to 40.0" if code == 1 else "0 %, worse by 0 points (-"
+    assert f"AC-01 {RATE}: 0 % -> {worse}" in out
+    assert f"), margin 10 points: {verdict}\n" in out
+    # The numbers stand in the line already; what they do not say stands below it.
+    assert "beyond the margin" not in out
+    assert ("about 36 patients are needed, 24 more" in out) is (code == 3)
     assert ("Newly worse: 30 of 100 (c1, c2," in out) is (code == 1)
     assert out.endswith("Report: out/report.pdf\n")
 
@@ -165,7 +169,7 @@ def test_a_lost_sentinel_is_printed(run: Callable[..., Path], capsys: pytest.Cap
     assert invoke("gate", candidate, "--baseline", baseline) == 1
     out = capsys.readouterr().out
     assert "Sentinel c7 (PAT-001): fail. It is lost. In the baseline: kept." in out
-    assert f"AC-01 {RATE}: 0.2 -> 0, worse by -0.2 [" in out
+    assert f"AC-01 {RATE}: 20.0 % -> 0 %, worse by -20.0 points (" in out
 
 
 def test_json_prints_the_comparison(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +190,10 @@ def test_numbers_stay_out_of_the_terminal_where_the_protocol_withholds_them(
         assert "fail" in out
         assert "37" not in out
         assert "c12" not in out
-    assert "Newly worse: 37" in read_record(Path("medgan-qa-runs/b-gate")).reason
+        assert "Newly worse" not in out or more
+    compared = read_record(Path("medgan-qa-runs/b-gate")).comparison
+    assert compared is not None
+    assert compared.changes[0].worsened == 37
 
 
 def test_an_outcome_never_replaces_an_earlier_one(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,7 +343,7 @@ def test_a_model_is_run_as_the_baseline_was(run: Callable[..., Path], tmp_path: 
 
 
 def test_phantoms_and_default_criteria_stay_what_they_were(run: Callable[..., Path]) -> None:
-    folder = run("a", [0] * 60, data={"name": "phantom:brain", "digest": "cd" * 32}, run={"seed": 7})
+    folder = run("a", [0] * 60, run={"seed": 7, "data": "phantom:brain"})
     found = request_for("m.pt", load_run(folder), Path("out"), {}, None)
     assert (found.data, found.criteria, found.detector, found.samples) == ("phantom:brain", None, None, None)
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgan_qa.evidence.checks import CLOSES, checks, limit_text, shown
+from medgan_qa.evidence.checks import CLOSES, checks
 from medgan_qa.record import Record, Verdict
 
 Make = Callable[..., Any]
@@ -56,34 +55,3 @@ def test_prop_a_run_that_did_not_pass_closes(
     if run is Verdict.PASS:
         gating = [verdict for verdict, severity in judged if severity == "gate"]
         assert any(check.closes for check in found) == any(verdict in CLOSES for verdict in gating)
-
-
-@pytest.mark.parametrize(
-    ("value", "limits", "text"),
-    [
-        (None, (), "-"),
-        (0.1, (), "0.1"),
-        (160, (), "160"),
-        (0.123456, (0.1,), "0.1235"),
-        (0.100004, (0.1,), "0.100004"),
-        (0.0999999999, (0.1,), "0.0999999999"),
-        (1.99996, (2.0, None), "1.99996"),
-        (-0.00012346, (), "-0.0001235"),
-        (1e-300, (0.0,), "1e-300"),
-    ],
-)
-def test_a_number_reads_on_its_side_of_the_limit(
-    value: float | None, limits: tuple[float | None, ...], text: str
-) -> None:
-    assert shown(value, *limits) == text
-
-
-@given(value=st.floats(allow_nan=False, allow_infinity=False), limit=st.floats(-1e6, 1e6))
-def test_prop_rounding_never_changes_sides(value: float, limit: float) -> None:
-    read = float(shown(value, limit))
-    assert (read > limit, read < limit) == (value > limit, value < limit)
-
-
-def test_limits_in_words() -> None:
-    assert limit_text({"max": 0.1}) == "at most 0.1"
-    assert limit_text({"max": 1.1, "min": 0.9}) == "at least 0.9 and at most 1.1"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from medgan_qa.digests import file_sha256, sha256
 from medgan_qa.errors import ConfigurationError, IntegrityError, RecordError
+from medgan_qa.evidence._changed_units import told
 from medgan_qa.evidence.gate import Run, compare, gated_record, load_run, write_gate
 from medgan_qa.evidence.observations import read_observations, write_observations
 from medgan_qa.record import Comparison, Criterion, Interval, Measurement, Observations, Record, Sentinel, Verdict
@@ -112,7 +113,8 @@ def test_r1_one_lost_sentinel_fails_although_the_mean_improves(make_run: Make) -
     assert found.changes[0].verdict is Verdict.PASS
     assert found.changes[0].worsening == pytest.approx(-19 / 200)
     assert found.verdict is Verdict.FAIL
-    assert "Sentinel c21 (PAT-001): The case is lost. In the baseline: kept." in found.reason
+    assert found.reason.endswith(": not met. Sentinel c21 (PAT-001): lost.")
+    assert found.sentinels[1].reason == "The case is lost. In the baseline: kept."
     # Without the lost one the same numbers open the gate.
     assert gate(make_run(after, model="bb", sentinels=[sentinel(c) for c in names]), baseline).verdict is Verdict.PASS
 
@@ -167,17 +169,21 @@ def test_a_worse_model_fails_and_names_what_it_lost(make_run: Make) -> None:
     assert change.interval is not None
     assert change.interval.low is not None
     assert change.interval.low > 0.1
-    assert (
-        "Newly worse: 30 of 100 (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 20 more); newly better: 0."
-        in change.reason
+    assert "Newly worse: 30 of 100 (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 20 more); newly better: 0." in told(
+        change
     )
-    assert "not met" in found.reason
+    # The units stand with their criterion alone.
+    assert found.reason == (
+        "Comparison with the accepted model: not met. "
+        f"AC-01 {RATE}: at least 17.6 percentage points worse, beyond the margin of 10 percentage points."
+    )
 
 
 def test_a_pass_names_what_it_lost_too(make_run: Make) -> None:
     found = gate(make_run([1] + [0] * 199, model="bb"), make_run([0] * 200))
     assert found.verdict is Verdict.PASS
-    assert "Newly worse: 1 of 200 (c1)" in found.reason
+    assert found.reason.endswith(f"Newly worse all the same: 1 in AC-01 {RATE}.")
+    assert told(found.changes[0]) == "Newly worse: 1 of 200 (c1); newly better: 0."
 
 
 def test_an_estimate_beyond_the_margin_asks_for_no_more_cases(make_run: Make) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from medgan_qa.evidence.markdown import LONGEST, PHANTOM, WORDS, code, escaped, summary_md, table
+from medgan_qa.evidence._markdown_text import LONGEST, REST, code, escaped, table
+from medgan_qa.evidence.markdown import PHANTOM, WORDS, summary_md
 from medgan_qa.record import Record, Verdict
 
 Make = Callable[..., Any]
@@ -113,7 +114,23 @@ def test_nothing_that_a_forge_turns_into_a_reference_is_left(text: str) -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert escaped("y" * 5000) == "y" * LONGEST + " (cut)"
+    assert escaped("y" * 5000) == f"{'y' * LONGEST} ... {REST}"
+
+
+def test_long_texts_are_cut_behind_a_sentence() -> None:
+    sentences = [f"Sentence {k} of 3.14 words." for k in range(40)]
+    text = escaped(" ".join(sentences))
+    kept = text.removesuffix(f" {REST}")
+    assert kept == " ".join(sentences[: kept.count("Sentence")])
+    assert LONGEST - 30 < len(kept) <= LONGEST
+    assert escaped("a. " + "b" * LONGEST) == f"a. {REST}"
+    assert escaped("c" * (LONGEST - 1) + ".") == "c" * (LONGEST - 1) + "."
+
+
+def test_numbers_stay_readable_at_the_beginning_of_a_line() -> None:
+    assert [escaped(text) for text in ("54.0 %", "1. item", "12)", "- x", "=")] == [
+        *("54.0 %", "1\\. item", "12\\)", "\\- x", "\\=")
+    ]
 
 
 def test_the_verdict_comes_first() -> None:
@@ -132,10 +149,10 @@ def test_the_table_of_criteria() -> None:
     assert found["Share of lesions with inverted contrast (PAT-001.inversion_rate)"] == [
         "AC-02",
         "Share of lesions with inverted contrast (PAT-001.inversion_rate)",
-        "160 lesion, 84 patients",
-        "0.019",
-        "0.1004",
-        "at most 0.1 fraction",
+        "160 lesions, 84 patients",
+        "1.9 %",
+        "10.04 %",
+        "at most 10 %",
         "inconclusive",
     ]
     reported = found["Share of annotated lesions that the output lost: site B (PAT-001.removal_rate[site B])"]
@@ -148,21 +165,62 @@ def test_reasons_comparison_attempt_and_where_the_rest_is() -> None:
     assert PHANTOM in shown
     for line in (
         "inconclusive DATA-sites, preconditions: 2 of 3 sites; 1 more.",
-        "fail AC-05 GEO-001.shift, GEO-001 Displaced anatomy: The whole interval lies beyond the limit of 1.5 mm.",
+        "inconclusive AC-02 PAT-001.inversion_rate, PAT-001 Lesion removal: The interval straddles the limit; "
+        "about 14 more patients would decide.",
         "Compared with brain T2 to FLAIR 1.2.0 20261102T080000Z-eeee: fail",
         "Modification: MOD-2 Retrained with site C",
-        "sentinel case-0017, PAT-001: The lesion was lost; contrast recovery 0.0713. In the baseline: kept.",
+        "fail sentinel case-0017 PAT-001: The lesion was lost; contrast recovery 0.0713. In the baseline: kept.",
+        "AC-01 PAT-001.removal_rate: The interval straddles the margin of 0.03: 4 of 160 units got worse and 1 better, "
+        "in 84 patients. Newly worse: 4 of 160 (case-0017, case-0088, case-0101 and 1 more); newly better: 1.",
+        "Subgroups, the worst first:",
     ):
         assert line in shown
-    assert any(line.startswith("not applicable PAT-001.removal_rate[site B]: Reported") for line in shown)
+    # Estimate, bound and limit of a criterion that failed stand in the table.
+    assert not any(line.startswith("fail AC-05") for line in shown)
     assert WHOLE.attempts is not None
     assert WHOLE.attempts.statement in shown
     assert shown[-1].startswith("Run 20261103T101200Z-7f3a: report in report.pdf and report.html")
     assert "ab" * 32 in shown[-1]
-    change = next(row for row in rows(text) if row[0] == "AC-01" and "0.0312" in row)
-    assert change == [
-        *("AC-01", "PAT-001.removal_rate", "0.0137", "0.0312", "0.0175 (0.0046 to 0.0371)", "0.03", "inconclusive")
+    [change] = [row for row in rows(text) if row[0] == "AC-01" and "3.1 %" in row]
+    assert change[1:5] == ["PAT-001.removal_rate", "1.4 %", "3.1 %", "1.8 points (0.5 to 3.7)"]
+    assert change[5:] == ["3 points", "inconclusive"]
+    assert [row for row in rows(text) if row[0] == "AC-04" and row[-1] == "reported"] == [
+        ["AC-04", "FID-010.psnr", "31.5 dB", "31.2 dB", "0.2 dB", "-", "reported"]
     ]
+    assert [row for row in rows(text) if row[0].endswith("[site B]")] == [
+        ["PAT-001.removal_rate[site B]", "4.8 %", "31.3 %", "26.5 points", "6 / 0 of 21", "reported"]
+    ]
+
+
+def test_nothing_is_said_twice(make_record: Make) -> None:
+    assert WHOLE.comparison is not None
+    compared = "Comparison with the accepted model: not met. Sentinel case-0017 (PAT-001): lost."
+    comparison = WHOLE.comparison.model_copy(update={"reason": compared})
+    reason = f"{compared} The candidate's own run: Every criterion passed (AC-01)."
+    text = summary_md(WHOLE.model_copy(update={"comparison": comparison, "reason": reason}))
+    paragraphs = text.split("\n\n")
+    assert paragraphs[1:3] == [compared, "The candidate's own run: Every criterion passed (AC-01)."]
+    assert text.count("Comparison with the accepted model") == 1
+    assert text.count("The lesion was lost; contrast recovery") == 1
+    told = escaped("Newly worse: 4 of 160")
+    assert text.count(told) == 1
+
+
+@pytest.mark.parametrize(("worse", "level"), [(0, 3), (1, 0), (12, 4), (30, 0)])
+def test_only_the_worst_subgroups_are_listed(worse: int, level: int) -> None:
+    assert WHOLE.comparison is not None
+    [one] = WHOLE.comparison.subgroups
+    groups = [
+        one.model_copy(update={"measurement": f"PAT-001.removal_rate[g {k}]", "worsening": by, "worsened": 0})
+        for k, by in enumerate([0.2] * worse + [0.0] * level)
+    ]
+    comparison = WHOLE.comparison.model_copy(update={"subgroups": groups})
+    text = summary_md(WHOLE.model_copy(update={"comparison": comparison}))
+    listed = [row[0] for row in rows(text) if "[g " in row[0]]
+    assert listed == [f"PAT-001.removal_rate[g {k}]" for k in range(min(worse, 12))]
+    left = worse + level - len(listed)
+    assert (f"{left} more in `report.pdf`." in text) == bool(worse and left)
+    assert len(text.splitlines()) < 60
 
 
 def test_a_run_that_passed_has_no_reasons(make_record: Make) -> None:

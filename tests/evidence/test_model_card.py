@@ -41,14 +41,14 @@ def test_says_what_was_tested_and_on_what() -> None:
 
 def test_the_criteria_with_their_numbers() -> None:
     [row] = [line for line in rows(model_card_md(WHOLE)) if line.startswith("| `AC-05`")]
-    assert row.endswith("| 200 image, 100 patients | 1.8 | 1.99 | at most 1.5 mm | **fail** |")
+    assert row.endswith("| 200 images, 100 patients | 1.8 mm | 2.0 mm | at most 1.5 mm | **fail** |")
 
 
 def test_limitations_preconditions_and_sentinels() -> None:
     text = model_card_md(WHOLE)
     results, limitations = text.split("### Results")[1].split("### Limitations")
-    assert "- `DATA-sites`: inconclusive. 2 of 3 sites; 1 more." in results
-    assert "- sentinel `case-0017`: The lesion was lost" in results
+    assert "- **inconclusive** `DATA-sites`, preconditions: 2 of 3 sites; 1 more." in results
+    assert "- **fail** sentinel `case-0017 PAT-001`: The lesion was lost" in results
     assert "case-0042" not in results
     assert all(f"- {text}" in limitations for text in [*WHOLE.limitations, *WHOLE.deviations])
 

@@ -165,7 +165,7 @@ def test_observations_give_the_measurement_again(faithful: RunResult) -> None:
 
 def test_the_circumstances_of_a_run_stand_in_its_record() -> None:
     lock = {"lock_sha256": "ab" * 32, "locked_by": "QA"}
-    setting = Setting(["medgan-qa", "audit"], {"python": "3"}, lock, ["a note"], {"id": "VR-1"})
+    setting = Setting(command=["medgan-qa", "audit"], lock=lock, notes=["a note"], document={"id": "VR-1"})
     record: Record = run(setting=setting).record
 
     assert record.criteria_lock["locked"] is True
