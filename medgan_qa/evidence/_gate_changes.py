@@ -118,7 +118,7 @@ def subgroups(candidate: Run, baseline: Run, judged: list[Change]) -> list[Chang
 
 def _subgroup(name: str, candidate: Run, baseline: Run) -> Change:
     w = worsening(name, candidate, baseline, None)
-    said = f"Reported, not judged. Not compared: {w.missing}." if w.value is None else "Reported, not judged."
+    said = f"Not compared: {w.missing}." if w.value is None else ""
     return _as_change(name, candidate, baseline, w, _Judged(Verdict.NOT_APPLICABLE, said), None)
 
 

@@ -135,9 +135,10 @@ def comparison_view(comparison: Comparison | None) -> ComparisonView | None:
         identical=comparison.identical,
         allowed=comparison.allowed,
         changes=[_change(item) for item in comparison.changes],
-        worse=[_change(item) for item in worse],
-        better=[_change(item) for item in better],
-        other=[_change(item) for item in other],
+        # The units that a subgroup lost stand under its criterion.
+        worse=[_change(item)._replace(reason=item.reason) for item in worse],
+        better=[_change(item)._replace(reason=item.reason) for item in better],
+        other=[_change(item)._replace(reason=item.reason) for item in other],
         methods=list(dict.fromkeys(_level(item) for item in every if item.interval)),
         sentinels=sentinel_rows(comparison.sentinels),
     )
