@@ -8,10 +8,10 @@ from medgan_qa.cli.options import debug_option
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["audits", "suites", "models", "extractors"]))
+@click.argument("what", type=click.Choice(["audits", "suites", "models", "extractors", "hazards"]))
 @debug_option
 def command(what: str) -> int:
-    """List audits, suites, models (shipped and trainable) or extractors."""
+    """List audits, suites, models (shipped and trainable), extractors or the hazards of the shipped catalogue."""
     for name, text in _LISTS[what]():
         click.echo(f"{name:<28} {text}")
     return 0
@@ -45,4 +45,10 @@ def _extractors() -> list[tuple[str, str]]:
     return [(name, text if usable else f"NOT USABLE: {text}") for name, (usable, text) in extractors().items()]
 
 
-_LISTS = {"audits": _audits, "suites": _suites, "models": _models, "extractors": _extractors}
+def _hazards() -> list[tuple[str, str]]:
+    from medgan_qa.criteria import catalogue
+
+    return [(hazard.id, f"{hazard.name}. {hazard.situation}") for hazard in catalogue().values()]
+
+
+_LISTS = {"audits": _audits, "suites": _suites, "models": _models, "extractors": _extractors, "hazards": _hazards}

@@ -235,5 +235,6 @@ def test_two_runs_with_one_seed_give_the_same_record(place, tmp_path):
             content["run"].pop(key)
         for one in content["audits"]:
             one.pop("seconds")
+    assert [content.pop("attempts")["number"] for content in contents] == [1, 2]
 
     assert contents[0] == contents[1]
