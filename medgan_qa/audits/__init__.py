@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from medgan_qa.audits.altered_structure import altered_structure
+from medgan_qa.audits.biased_quantity import biased_quantity
 from medgan_qa.audits.catalogue import HEADINGS, Audit, Findings
 from medgan_qa.audits.collapse import collapse
 from medgan_qa.audits.contrast_recovery import contrast_recovery
 from medgan_qa.audits.copied_patients import copied_patients
+from medgan_qa.audits.detection_limit import detection_limit
+from medgan_qa.audits.displaced_anatomy import displaced_anatomy
+from medgan_qa.audits.foreign_input import foreign_input
+from medgan_qa.audits.hidden_cycle import hidden_cycle
+from medgan_qa.audits.intensity_error import intensity_error
 from medgan_qa.audits.invented_pathology import invented_pathology
 from medgan_qa.audits.local_copies import local_copies
 from medgan_qa.audits.lost_modes import lost_modes
@@ -22,10 +29,14 @@ from medgan_qa.audits.paired_fidelity import paired_fidelity
 from medgan_qa.audits.realism import realism
 from medgan_qa.audits.removed_pathology import removed_pathology
 from medgan_qa.audits.run import NotFiniteError, Run
+from medgan_qa.audits.suspicious_patches import suspicious_patches
 from medgan_qa.audits.synthesis import SynthesisRun
 from medgan_qa.audits.systematic_closeness import systematic_closeness
 from medgan_qa.audits.technical_faults import technical_faults
 from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.audits.uneven_translation import uneven_translation
+from medgan_qa.audits.unrepeatable_output import unrepeatable_output
+from medgan_qa.audits.unstable_output import unstable_output
 
 AUDITS: dict[str, Audit] = {
     audit.code: audit
@@ -59,6 +70,129 @@ AUDITS: dict[str, Audit] = {
             "Paired image fidelity",
             paired_fidelity,
             measures=("mae_body", "psnr_body", "ssim_body", "lpips", "mae_lesion", "psnr_lesion", "ssim_lesion"),
+        ),
+        Audit(
+            "PAT-004",
+            "Suspicious patches",
+            suspicious_patches,
+            measures=("flagged_share", "false_alarm_rate", "removal_seen", "attenuation_seen", "patches_left_out"),
+        ),
+        Audit(
+            "PAT-005",
+            "Detection limit",
+            detection_limit,
+            measures=("removal_power", "insertion_power", "attenuation_power", "displacement_power"),
+        ),
+        Audit(
+            "GEO-001",
+            "Displaced anatomy",
+            displaced_anatomy,
+            measures=(
+                "misplaced_rate",
+                "displaced_rate",
+                "flipped_rate",
+                "wrapped_rate",
+                "scaled_rate",
+                "not_placed_rate",
+                "displacement_mm",
+                "scale_error",
+                "lesion_shift_mm",
+                "orientation_not_readable",
+                "unusable_pairs",
+            ),
+        ),
+        Audit(
+            "GEO-002",
+            "Altered structure",
+            altered_structure,
+            measures=(
+                "deformed_rate",
+                "deformation_mm",
+                "reshaped_rate",
+                "outline_change",
+                "lesion_area_ratio",
+                "not_outlined",
+                "boundary_distance_mm",
+                "boundary_hd95_mm",
+                "boundary_f_score",
+                "boundary_loss",
+            ),
+        ),
+        Audit(
+            "INT-001",
+            "Intensity error",
+            intensity_error,
+            measures=("slope", "offset", "correlation", "within_tolerance", "bias", "absolute_error", "spread"),
+        ),
+        Audit(
+            "INT-002",
+            "Bias of measured quantities",
+            biased_quantity,
+            measures=("bias", "limit_low", "limit_high", "proportional_slope", "relative_bias", "relative_error"),
+        ),
+        Audit(
+            "CYC-001",
+            "Cycle honesty",
+            hidden_cycle,
+            measures=(
+                "error_ratio",
+                "cycle_error",
+                "returned_lesion_rate",
+                "returned_detail_rate",
+                "swap_transfer",
+                "high_band_ratio",
+            ),
+        ),
+        Audit(
+            "ROB-001",
+            "Unrepeatable output",
+            unrepeatable_output,
+            measures=("changed_rate", "largest_difference", "typical_difference", "status_change_rate"),
+        ),
+        Audit(
+            "ROB-002",
+            "Unstable output",
+            unstable_output,
+            measures=(
+                "gain",
+                "lesion_gain",
+                "high_gain_rate",
+                "lost_under_perturbation",
+                "detector_lost_under_perturbation",
+                "refused_rate",
+            ),
+        ),
+        Audit(
+            "ROB-003",
+            "Foreign input",
+            foreign_input,
+            measures=(
+                "refused_rate",
+                "guard_detection_rate",
+                "output_distance",
+                "invented_tissue_share",
+                "invented_lesion_rate",
+                "normal_tissue_share",
+                "guard_false_alarm_rate",
+            ),
+        ),
+        Audit(
+            "COV-010",
+            "Coverage of the target domain and of groups",
+            uneven_translation,
+            measures=(
+                "clipped_coverage",
+                "clipped_density",
+                "coverage",
+                "density",
+                "uneven_attributes",
+                "removal_gap",
+                "removal_p",
+                "removal_rate",
+                "invention_gap",
+                "invention_p",
+                "invention_rate",
+            ),
         ),
         Audit(
             "FID-001",

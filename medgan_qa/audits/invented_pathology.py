@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from medgan_qa.audits.catalogue import Findings, Row
+from medgan_qa.audits.detection import detection_by, detection_sentence
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
 from medgan_qa.audits.lesions import false_alarms, lesions_of, matching_rule, site_stratum, unseen_in_target
@@ -116,6 +117,10 @@ def invented_pathology(
     ]
     if qualified.objection:
         findings.notes.append(qualified.objection)
+    # A rate is never printed without what the audit could have seen.
+    sentence = detection_sentence(detection_by(run, rule, min_mark_pixels), "insertion")
+    if sentence:
+        findings.notes.append(sentence)
     findings.exhibits.append(
         forest(
             f"{CODE}-strata",

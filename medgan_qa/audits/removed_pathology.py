@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from medgan_qa.audits.catalogue import Findings, Row
+from medgan_qa.audits.detection import detection_by, detection_sentence
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
 from medgan_qa.audits.lesions import (
@@ -122,6 +123,10 @@ def removed_pathology(
     findings.notes = [rule.describe(), _statuses(statuses)]
     if qualified.objection:
         findings.notes.append(qualified.objection)
+    # A rate is never printed without what the audit could have seen.
+    sentence = detection_sentence(detection_by(run, rule, min_lesion_pixels))
+    if sentence:
+        findings.notes.append(sentence)
     findings.exhibits.append(
         forest(
             f"{CODE}-strata",

@@ -48,6 +48,7 @@ class Request:
     extractors: tuple[str, ...] = ()
     discriminator: str | None = None
     cache: bool = True
+    also: tuple[str, ...] = ()
     debug: bool = False
 
 
@@ -72,6 +73,7 @@ def fix(request: Request) -> Fixed:
     from medgan_qa.criteria import read_criteria
     from medgan_qa.digests import canonical_json
     from medgan_qa.evidence.lock import find_lock, read_lock
+    from medgan_qa.suites import extended
     from medgan_qa.suites import suite as read_suite
 
     place, data, name = request.criteria, request.data, request.suite
@@ -93,6 +95,7 @@ def fix(request: Request) -> Fixed:
         )
     suite = read_suite(name)
     chosen = criteria or suite.criteria
+    suite = extended(suite, chosen, request.also)
     files = {"criteria.json": canonical_json(chosen.content())}
     if chosen.text:
         files["criteria.toml"] = chosen.text.encode()

@@ -22,6 +22,7 @@ from medgan_qa.cli.options import debug_option, document_options, ledger_option,
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the Record and report [medgan-qa-runs/MODEL-SUITE]."
 )
+@click.option("--also", multiple=True, metavar="CODE", help="An optional audit of the suite, or all; may be repeated.")
 @click.option("--samples", type=click.IntRange(min=2), help="Images to draw from a sampler [as many as test images].")
 @click.option("--extractor", "extractors", multiple=True, help="Features of the synthesis suite; may be repeated.")
 @click.option("--discriminator", help="The sampler's discriminator, for membership inference.")
@@ -41,6 +42,7 @@ def command(
     lock: Path | None,
     detector: str | None,
     out: Path | None,
+    also: tuple[str, ...],
     samples: int | None,
     extractors: tuple[str, ...],
     discriminator: str | None,
@@ -74,6 +76,7 @@ def command(
         ledger=ledger,
         templates=templates,
         document=document(document_id, document_revision),
+        also=tuple(code if code == "all" else code.upper() for code in also),
         samples=samples,
         extractors=extractors,
         discriminator=discriminator,

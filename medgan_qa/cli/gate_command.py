@@ -173,8 +173,10 @@ def run_candidate(model: str, baseline: Run, out: Path, given: Mapping[str, Any]
 def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], templates: Path | None) -> Request:
     """What makes a model's run like the baseline's: suite, data, criteria, detector, seed and options."""
     from medgan_qa.cli._running import Request
+    from medgan_qa.suites import suite
 
     record = baseline.record
+    optional = {audit.code for audit in suite(record.suite).optional}
     return Request(
         model=model,
         out=out,
@@ -190,6 +192,7 @@ def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], 
         samples=record.run.get("samples"),
         extractors=tuple(extractor["name"] for extractor in record.run.get("extractors", ())),
         discriminator=given.get("discriminator"),
+        also=tuple(audit.code for audit in record.audits if audit.code in optional),
         debug="--debug" in sys.argv,
     )
 

@@ -26,7 +26,14 @@ def _audits() -> list[tuple[str, str]]:
 def _suites() -> list[tuple[str, str]]:
     from medgan_qa.suites import names, suite
 
-    return [(name, f"{suite(name).title}: {', '.join(a.code for a in suite(name).audits)}") for name in names()]
+    def told(name: str) -> str:
+        whole = suite(name)
+        optional = (
+            f"; with --also or a criterion: {', '.join(a.code for a in whole.optional)}" if whole.optional else ""
+        )
+        return f"{whole.title}: {', '.join(a.code for a in whole.audits)}{optional}"
+
+    return [(name, told(name)) for name in names()]
 
 
 def _models() -> list[tuple[str, str]]:

@@ -91,10 +91,11 @@ def check_for_lock(criteria: Criteria, suite: Suite, cohort: Cohort) -> None:
     Raises:
         ConfigurationError: all that was found, in one message.
     """
+    audits = (*suite.audits, *suite.optional)
     facts = SuiteFacts(
         suite.name,
-        {audit.code: audit.measures for audit in suite.audits},
-        {audit.code: tuple(audit.parameters) for audit in suite.audits},
+        {audit.code: audit.measures for audit in audits},
+        {audit.code: tuple(audit.parameters) for audit in audits},
     )
     cases = frozenset(case.case_id for case in subset(cohort.cases, "test"))
     found = lock_problems(criteria, facts, cases) or _values(criteria, suite)
@@ -118,7 +119,7 @@ def _values(criteria: Criteria, suite: Suite) -> list[str]:
     from medgan_qa.runner.parameters import parameters
 
     found = []
-    for audit in suite.audits:
+    for audit in (*suite.audits, *suite.optional):
         try:
             parameters(audit, criteria)
         except ConfigurationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from medgan_qa.errors import ModelError
@@ -42,6 +42,8 @@ class Card:
     scale: int | None = None
     output_role: str = "not declared"
     training_data: str = "not declared"
+    inverse: str | None = None
+    """Translation: the model of the other direction, a path relative to this one's file, or `reference:NAME`."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Everything else the card says, kept as it stands."""
 
@@ -99,6 +101,7 @@ def parse_card(text: str, where: str | Path) -> Card:
         scale=content.get("scale"),
         output_role=role,
         training_data=str(content.get("training_data", "not declared")),
+        inverse=_inverse(content.get("inverse"), task, where),
         extra={k: v for k, v in content.items() if k not in known},
     )
 
@@ -116,6 +119,18 @@ def _range(value: Any, key: str, where: str | Path) -> tuple[float, float]:
     if not numbers or not value[0] < value[1] or max(abs(v) for v in value) > LARGEST:
         raise _problem(f"{key} is no range.", f"{key} = [low, high], finite, with low < high", repr(value), where)
     return float(value[0]), float(value[1])
+
+
+def _inverse(value: Any, task: str, where: str | Path) -> str | None:
+    if value is None:
+        return None
+    if task != "translation":
+        raise _problem("Only a translation has an inverse.", f"no key inverse for task {task}", repr(value), where)
+    named = isinstance(value, str) and value.strip() not in ("", "reference:")
+    # A card travels with its models, so a path of one machine would lead nowhere on another.
+    if not named or PurePosixPath(value).is_absolute() or PureWindowsPath(value).anchor:
+        raise _problem("inverse names no model.", "a path relative to the model, or reference:NAME", repr(value), where)
+    return str(value)
 
 
 def _is_finite(value: Any) -> bool:

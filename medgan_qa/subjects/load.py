@@ -107,6 +107,30 @@ def load_subject(model: str, device: str = "cpu") -> Subject:
     return Subject(network, card, path, format_, digest, device, parameters)
 
 
+def inverse_of(subject: Subject) -> Subject | None:
+    """The translator back from the target domain to the source; None where there is none. Read when it is asked for.
+
+    Raises:
+        ModelError: what the card names cannot be loaded, is no translator, or does not take the model's output back to
+            its input.
+        ConfigurationError: the card names a shipped model that there is not.
+    """
+    if subject.inverse is not None or subject.card.inverse is None:
+        return subject.inverse
+    named = subject.card.inverse
+    other = load_subject(named if named.startswith(REFERENCE) else str(subject.path.parent / named), subject.device)
+    there, back = subject.card, other.card
+    if back.task != "translation" or (back.channels_in, back.channels_out) != (there.channels_out, there.channels_in):
+        raise ModelError(
+            "The inverse model does not translate back.",
+            expected=f"a translation of {there.channels_out} channels into {there.channels_in}",
+            found=f"{back.task}, {back.channels_in} channels into {back.channels_out}",
+            where=other.path,
+            todo=f"Correct inverse = {named!r} in the card of {subject.path.name}.",
+        )
+    return other
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, read in blocks."""
     with path.open("rb") as stream:

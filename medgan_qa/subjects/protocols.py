@@ -64,6 +64,8 @@ class Subject:
     device: str
     parameters: int | None = None
     """How many trainable numbers, where the format tells."""
+    inverse: Subject | None = None
+    """The model of the other direction where it was made together with this one; see `load.inverse_of`."""
 
     def as_dict(self) -> dict[str, Any]:
         """What the Record says of the model."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -33,6 +33,35 @@ class Suite:
     """What the suite's run takes beside subject, cohort and detector."""
     index: tuple[IndexEntry, ...] = ()
     """Headings of a published scheme, and the audits that stand for them."""
+    optional: tuple[Audit, ...] = ()
+    """Audits that run where a criterion asks for them, or the user does."""
+
+
+def extended(whole: Suite, criteria: Criteria, also: Sequence[str] = ()) -> Suite:
+    """A suite with those of its optional audits that criteria, sentinel cases or the user ask for.
+
+    Args:
+        whole: as it was read.
+        criteria: what is to be judged.
+        also: codes of further audits; `all` for every optional one.
+
+    Raises:
+        ConfigurationError: `also` names an audit that the suite does not have.
+    """
+    asked = {declared.measurement.partition(".")[0] for declared in criteria.declared}
+    asked |= {sentinel.audit for sentinel in criteria.sentinels}
+    known = [audit.code for audit in (*whole.audits, *whole.optional)]
+    foreign = [code for code in also if code not in (*known, "all")]
+    if foreign:
+        raise ConfigurationError(
+            f"The suite {whole.name} has no audit {foreign[0]}.",
+            expected=f"one of {', '.join(known)}, or all",
+            found=foreign[0],
+            where="--also",
+            todo="`medgan-qa list suites` shows the audits of a suite.",
+        )
+    more = [a for a in whole.optional if a.code in asked or a.code in also or "all" in also]
+    return replace(whole, audits=(*whole.audits, *more))
 
 
 def names() -> list[str]:
@@ -66,4 +95,5 @@ def suite(name: str) -> Suite:
         limitations=tuple(content["limitations"]),
         options=content.get("run", {}),
         index=tuple(IndexEntry(**entry) for entry in content.get("index", [])),
+        optional=tuple(AUDITS[code] for code in content.get("optional", [])),
     )

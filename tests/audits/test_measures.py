@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from medgan_qa.audits import AUDITS, SynthesisRun, TranslationRun
 from medgan_qa.cohorts.phantom import BrainPhantoms
-from medgan_qa.controls import Faithful, ThresholdDetector, planted_translator
+from medgan_qa.controls import Faithful, ThresholdDetector, honest_pair, planted_translator
 from medgan_qa.controls.samplers import Independent
 from medgan_qa.criteria import SENTINEL_AUDITS
 from medgan_qa.engines import LocalEngine
@@ -36,7 +37,10 @@ def made(sampled):
     """Names of the measurements of one audit, made on small data that hold every input."""
     cohort = BrainPhantoms(people=12, size=48)
     reader = ThresholdDetector(0.56).subject()
-    translation = TranslationRun(planted_translator(cohort, Faithful()), cohort, reader, LocalEngine(), 0)
+    translator = replace(planted_translator(cohort, Faithful()), inverse=honest_pair(cohort).inverse)
+    translation = TranslationRun(translator, cohort, reader, LocalEngine(), 0)
+    whole = suite("translation")
+    paired = {audit.code for audit in (*whole.audits, *whole.optional)}
 
     @cache
     def synthesis() -> SynthesisRun:
@@ -45,7 +49,7 @@ def made(sampled):
         return run
 
     def names_of(code):
-        run = translation if code in {a.code for a in suite("translation").audits} else synthesis()
+        run = translation if code in paired else synthesis()
         parameters = AUDITS[code].parameters
         findings = AUDITS[code].run(run, parameters | {k: v for k, v in COARSE.items() if k in parameters})
         assert not findings.missing, findings.missing
@@ -63,7 +67,7 @@ def test_the_catalogue_names_what_an_audit_makes(made, code):
 
 @pytest.mark.parametrize("name", names())
 def test_default_criteria_name_measurements_that_are_made(name):
-    audits = {audit.code: audit.measures for audit in suite(name).audits}
+    audits = {audit.code: audit.measures for audit in (*suite(name).audits, *suite(name).optional)}
     for declared in suite(name).criteria.declared:
         code, _, measure = declared.measurement.split("[")[0].partition(".")
         assert measure in audits[code]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,7 +161,9 @@ def test_a_killed_run_leaves_nothing(workshop, tmp_path, number):
     ]
     command = [sys.executable, "-m", "medgan_qa.cli", *arguments, "--out", str(tmp_path / "run")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "env": environment}
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stderr is not None
         for line in process.stderr:  # the run has begun
             if b"Translating" in line:

@@ -135,3 +135,23 @@ def test_refuses_what_is_no_toml(text: str) -> None:
 def test_an_empty_card_has_another_schema() -> None:
     with pytest.raises(ModelError, match="another schema"):
         parse_card("", "here")
+
+
+@pytest.mark.parametrize("named", ["backward.pt", "../pairs/backward.onnx", "reference:cyclegan-balanced"])
+def test_a_translation_may_name_its_inverse(make_card: MakeCard, named: str) -> None:
+    card = parse_card(make_card(inverse=named), "here")
+    assert card.inverse == named
+    assert card.as_dict()["inverse"] == named
+    assert card.extra == {}
+
+
+@pytest.mark.parametrize("named", ["", " ", 3, "/models/backward.pt", "C:\\models\\backward.pt", "reference:"])
+def test_refuses_an_inverse_that_names_no_model(make_card: MakeCard, named: Any) -> None:
+    with pytest.raises(ModelError, match="inverse names no model") as caught:
+        parse_card(make_card(inverse=named), "model.card.toml")
+    assert "relative" in str(caught.value.expected)
+
+
+def test_only_a_translation_has_an_inverse(make_card: MakeCard) -> None:
+    with pytest.raises(ModelError, match="Only a translation"):
+        parse_card(make_card(task="segmentation", inverse="backward.pt"), "model.card.toml")
