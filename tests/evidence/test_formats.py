@@ -432,6 +432,8 @@ def read_card(content: Content) -> Any:
     [
         {},
         {"task": "discriminator", "channels_out": ..., "range_out": ...},
+        {"inverse": "back.pt"},
+        {"inverse": "reference:cyclegan-balanced"},
         {"task": "synthesis", "latent_dim": 64, "channels_in": ..., "range_in": ...},
         {"task": "super-resolution", "scale": 4},
         {"task": "segmentation"},
@@ -472,6 +474,10 @@ def test_what_the_reader_of_cards_takes_is_valid(changes: Content) -> None:
         ("latent_dim", -1),
         ("scale", 2.5),
         ("output_role", "shown"),
+        ("inverse", ""),
+        ("inverse", "reference:"),
+        ("inverse", "/models/back.pt"),
+        ("inverse", 3),
     ],
 )
 def test_what_the_reader_of_cards_refuses_is_not_valid(place: str, value: Any) -> None:
