@@ -13,8 +13,8 @@ from medgan_qa.audits._planting import CLEARANCE_PX, Cell, Plan
 from medgan_qa.audits.lesions import REMOVED, Lesion, false_alarms, lesions_of
 from medgan_qa.audits.run import NotFiniteError, for_detector
 from medgan_qa.audits.translation import Item, Reading, TranslationRun
-from medgan_qa.controls.planted_lesions import plant
 from medgan_qa.metrics import MatchingRule
+from medgan_qa.metrics.planting import plant
 
 Fault = Literal["removal", "insertion", "attenuation", "displacement"]
 FAULTS: tuple[Fault, ...] = ("removal", "insertion", "attenuation", "displacement")

@@ -13,8 +13,8 @@ from scipy import ndimage
 from medgan_qa import rng
 from medgan_qa.audits.lesions import Lesion, lesions_of
 from medgan_qa.audits.translation import Item, TranslationRun
-from medgan_qa.controls.planted_lesions import disc
 from medgan_qa.metrics import MatchingRule
+from medgan_qa.metrics.planting import disc
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from skimage.registration import phase_cross_correlation
 from medgan_qa import rng
 from medgan_qa.audits._planting import Cell
 from medgan_qa.audits.translation import Item
-from medgan_qa.controls.planted_lesions import disc
+from medgan_qa.metrics.planting import disc
 from medgan_qa.metrics.ring_correlation import RingCorrelation, WindowName, crossing, cut, frc, scan_corners
 
 Float = NDArray[np.float64]

@@ -23,10 +23,10 @@ from medgan_qa.audits.detector import NO_DETECTOR
 from medgan_qa.audits.exhibits import Pair, forest, pairs
 from medgan_qa.audits.lesions import matching_rule, unseen_in_target
 from medgan_qa.audits.translation import Item, TranslationRun
-from medgan_qa.controls.planted_lesions import disc, plant
 from medgan_qa.criteria import Estimate
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics.isotonic import isotonic_grid
+from medgan_qa.metrics.planting import disc, plant
 from medgan_qa.record import Exhibit
 
 NO_HOST = (

@@ -27,10 +27,10 @@ from medgan_qa.audits._screening_maps import blindness_curves, maps, shares
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.numbers import count, rate
 from medgan_qa.audits.translation import Item, TranslationRun
-from medgan_qa.controls.planted_lesions import disc
 from medgan_qa.criteria import Estimate
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics import MatchingRule
+from medgan_qa.metrics.planting import disc
 from medgan_qa.metrics.ring_correlation import SMALLEST_SIDE, WindowName, frc
 
 CODE = "PAT-004"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from medgan_qa.controls.cycles import cheating_pair, collapsed_translator, honest_pair, planted_where
 from medgan_qa.controls.geometry import Displace, Distort, Flip, SquareLesions, Warp, Wrap
 from medgan_qa.controls.intensity import EnlargeFluid, Gamma, Mild, Recalibrate, TissueOffset
+from medgan_qa.controls.planted_lesions import MoveLesions
 from medgan_qa.controls.responses import (
     BatchNormalized,
     Blurred,
@@ -48,6 +49,7 @@ __all__ = [
     "Insert",
     "Invert",
     "Mild",
+    "MoveLesions",
     "Noisy",
     "NotANumber",
     "Power",

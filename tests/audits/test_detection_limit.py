@@ -18,7 +18,7 @@ from medgan_qa.audits.removed_pathology import removed_pathology
 from medgan_qa.audits.translation import TranslationRun
 from medgan_qa.cohorts.phantom import BrainPhantoms
 from medgan_qa.controls import Erase, Faithful, ThresholdDetector, planted_translator
-from medgan_qa.controls.planted_lesions import Displace
+from medgan_qa.controls.planted_lesions import MoveLesions
 from medgan_qa.criteria import Declared, judge
 from medgan_qa.engines import LocalEngine
 from medgan_qa.errors import ConfigurationError
@@ -163,7 +163,7 @@ def test_the_power_is_what_the_audits_find_when_a_model_does_it():
     assert abs(caught - m.value) < 0.1
 
 
-@pytest.mark.parametrize("defect", [Erase(), Displace()], ids=lambda d: d.name)
+@pytest.mark.parametrize("defect", [Erase(), MoveLesions()], ids=lambda d: d.name)
 def test_nothing_of_the_model_enters(defect):
     of_model = detection_limit(run_of(defect=defect), budget=BUDGET)
     assert [e.measurement for e in of_model.estimates] == [e.measurement for e in measured().estimates]
