@@ -159,8 +159,13 @@ def test_dcgan_step_trains_both_sides_each_by_its_own_optimizer() -> None:
 def test_dcgan_discriminator_learns_to_tell_noise_from_a_frozen_generator() -> None:
     system = dcgan(g_lr=0.0, d_lr=1e-2, r1_gamma=0.1)
     losses = [system.step(batch(8)) for _ in range(30)]
-    assert losses[-1]["d"] < 0.5 * losses[0]["d"]
-    assert losses[-1]["real_logit"] > losses[-1]["fake_logit"]
+
+    def late(name: str) -> float:
+        """Mean over the last 20 steps: the penalty's turn makes single steps jump, and when depends on the processor."""
+        return sum(step[name] for step in losses[-20:]) / 20
+
+    assert late("d") < 0.5 * losses[0]["d"]
+    assert late("real_logit") > late("fake_logit")
 
 
 def test_r1_penalty_of_a_linear_discriminator_is_its_squared_weight() -> None:
