@@ -191,7 +191,10 @@ def _plural(unit: str) -> str:
     head, preposition, rest = unit.partition(" with ")
     if not head or head.endswith("s"):
         return unit
-    many = f"{head[:-1]}ies" if head.endswith("y") and head[-2:-1] not in "aeiou" else f"{head}s"
+    if head.endswith("y") and head[-2:-1] not in "aeiou":
+        many = f"{head[:-1]}ies"
+    else:
+        many = f"{head}es" if head.endswith(("ch", "sh", "x")) else f"{head}s"
     return many + preposition + rest
 
 

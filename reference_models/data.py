@@ -5,6 +5,7 @@ A batch depends on the seed and the step alone, so a resumed run sees what an un
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from medgan_qa import rng
 from medgan_qa.cohorts.phantom import COHORT_SEED, PLANS, draw_cohort
 from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render
-from medgan_qa.cohorts.phantom_spec import SliceSpec
+from medgan_qa.cohorts.phantom_spec import LesionPlan, SliceSpec
 
 Array = NDArray[np.float32]
 
@@ -40,6 +41,40 @@ class DataConfig:
     """Half of the target domain's slices show a lesion (True), or none does (False)."""
     partition: str = "train"
     """Whose patients; partitions share nobody."""
+    target_share: float | None = None
+    """Share in [0, 1] of the target domain's slices that show a lesion, in place of `target_lesions`."""
+
+    @property
+    def target_plans(self) -> tuple[LesionPlan, ...]:
+        """Lesion plans that the target domain's patients take in turn."""
+        if self.target_share is None:
+            return PLANS if self.target_lesions else ("none",)
+        return mixed_plans(self.patients, self.target_share)
+
+
+def mixed_plans(patients: int, share: float) -> tuple[LesionPlan, ...]:
+    """One lesion plan a patient, so that a given share of all slices shows a lesion.
+
+    At 0.5 the patients take `PLANS` in turn. Below it some of them, evenly spread, have no lesion instead, and above it
+    a lesion in both slices. The share is met to within two slices, and exactly where the patients that still take
+    `PLANS` are a multiple of four.
+
+    Args:
+        patients: how many, two slices each.
+        share: of the slices, in [0, 1].
+
+    Raises:
+        ValueError: the share lies outside [0, 1].
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"share must lie in [0, 1], got {share!r}")
+    extreme: LesionPlan = "none" if share < 0.5 else "both"
+    turned = round(patients * abs(2 * share - 1))
+    in_turn = itertools.cycle(PLANS)
+    return tuple(
+        extreme if (number + 1) * turned // patients > number * turned // patients else next(in_turn)
+        for number in range(patients)
+    )
 
 
 class Batch(NamedTuple):
@@ -58,9 +93,8 @@ class Pool:
         self.seed, self.paired = seed, config.paired
         # Unpaired, the target domain shows other patients: nothing pairs up, not even by anatomy.
         target_partition = config.partition if config.paired else f"{config.partition}-target"
-        source_lesions = config.target_lesions if config.paired else True
-        drawn = _render(config, config.partition, lesions=source_lesions)
-        target = drawn if config.paired else _render(config, target_partition, lesions=config.target_lesions)
+        drawn = _render(config, config.partition, config.target_plans if config.paired else PLANS)
+        target = drawn if config.paired else _render(config, target_partition, config.target_plans)
         self.source, self.target, self.mask, self.facts = (
             torch.from_numpy(v).to(device) for v in (drawn.source, target.target, target.mask, target.facts)
         )
@@ -83,8 +117,8 @@ class _Rendered(NamedTuple):
     facts: Array
 
 
-def _render(config: DataConfig, partition: str, *, lesions: bool) -> _Rendered:
-    specs = draw_cohort(COHORT_SEED, partition, config.patients, PLANS if lesions else ("none",))
+def _render(config: DataConfig, partition: str, plans: tuple[LesionPlan, ...]) -> _Rendered:
+    specs = draw_cohort(COHORT_SEED, partition, config.patients, plans)
     rendered = [_slice(spec, config) for spec in specs]
     source, target, mask, facts = (np.stack(column).astype(np.float32) for column in zip(*rendered, strict=True))
     return _Rendered(source[:, None] * 2 - 1, target[:, None] * 2 - 1, mask[:, None], facts)

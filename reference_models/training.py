@@ -22,7 +22,7 @@ from torch import nn
 from medgan_qa import __version__, rng
 from medgan_qa.errors import ConfigurationError, OutputError
 from medgan_qa.subjects.checkpoint import Checkpoint, write_checkpoint
-from reference_models.data import Pool
+from reference_models.data import DataConfig, Pool
 from reference_models.recipes import Recipe
 from reference_models.systems import SYSTEMS, System
 
@@ -165,7 +165,7 @@ def card_text(recipe: Recipe, partitions: list[str], *, device: str, seconds: fl
         "partitions": partitions,
         "patients_a_domain": recipe.data.patients,
         **({"paired": recipe.data.paired} if len(contrasts) == 2 else {}),
-        "tumours_in_target": "half of the slices" if recipe.data.target_lesions else "none",
+        "tumours_in_target": _tumours(recipe.data),
         "steps": recipe.steps,
         "batch": recipe.batch,
         "seed": recipe.seed,
@@ -180,6 +180,12 @@ def card_text(recipe: Recipe, partitions: list[str], *, device: str, seconds: fl
     head = {"schema": "medgan-qa/card/1", "name": recipe.title, "version": __version__, **recipe.card}
     lines = [f"{k} = {_toml(v)}" for k, v in head.items()]
     return "\n".join([*lines, "", "[training]", *(f"{k} = {_toml(v)}" for k, v in training.items()), ""])
+
+
+def _tumours(data: DataConfig) -> str:
+    if data.target_share is not None:
+        return f"{data.target_share:.4g} of the slices"
+    return "half of the slices" if data.target_lesions else "none"
 
 
 def _toml(value: Any) -> str:

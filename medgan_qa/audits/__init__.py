@@ -8,34 +8,54 @@ from __future__ import annotations
 from typing import Any
 
 from medgan_qa.audits.altered_structure import altered_structure
+from medgan_qa.audits.augmentation import AugmentationRun
+from medgan_qa.audits.augmented_images import augmented_images
 from medgan_qa.audits.biased_quantity import biased_quantity
 from medgan_qa.audits.catalogue import HEADINGS, Audit, Findings
+from medgan_qa.audits.classification import ClassificationRun
 from medgan_qa.audits.collapse import collapse
 from medgan_qa.audits.contrast_recovery import contrast_recovery
 from medgan_qa.audits.copied_patients import copied_patients
+from medgan_qa.audits.data_inconsistency import data_inconsistency
 from medgan_qa.audits.detection_limit import detection_limit
+from medgan_qa.audits.discrimination import discrimination
 from medgan_qa.audits.displaced_anatomy import displaced_anatomy
+from medgan_qa.audits.downstream_segmentation import downstream_segmentation
+from medgan_qa.audits.expert_validation import expert_validation
 from medgan_qa.audits.foreign_input import foreign_input
+from medgan_qa.audits.frequency_fidelity import frequency_fidelity
+from medgan_qa.audits.generated_images import generated_images
 from medgan_qa.audits.hidden_cycle import hidden_cycle
 from medgan_qa.audits.intensity_error import intensity_error
 from medgan_qa.audits.invented_pathology import invented_pathology
+from medgan_qa.audits.label_faithfulness import label_faithfulness
+from medgan_qa.audits.leaked_images import leaked_images
 from medgan_qa.audits.local_copies import local_copies
 from medgan_qa.audits.lost_modes import lost_modes
 from medgan_qa.audits.measured_anatomy import measured_anatomy
 from medgan_qa.audits.membership import membership
+from medgan_qa.audits.miscalibration import miscalibration
 from medgan_qa.audits.mode_coverage import mode_coverage
 from medgan_qa.audits.mode_weights import mode_weights
+from medgan_qa.audits.net_benefit import net_benefit
 from medgan_qa.audits.paired_fidelity import paired_fidelity
+from medgan_qa.audits.real_fake_score import real_fake_score
 from medgan_qa.audits.realism import realism
 from medgan_qa.audits.removed_pathology import removed_pathology
 from medgan_qa.audits.run import NotFiniteError, Run
+from medgan_qa.audits.shortcut import shortcut
+from medgan_qa.audits.super_resolution import SuperResolutionRun
 from medgan_qa.audits.suspicious_patches import suspicious_patches
 from medgan_qa.audits.synthesis import SynthesisRun
 from medgan_qa.audits.systematic_closeness import systematic_closeness
 from medgan_qa.audits.technical_faults import technical_faults
+from medgan_qa.audits.training_utility import training_utility
 from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.audits.uneven_calls import uneven_calls
 from medgan_qa.audits.uneven_translation import uneven_translation
 from medgan_qa.audits.unrepeatable_output import unrepeatable_output
+from medgan_qa.audits.unseen_invention import unseen_invention
+from medgan_qa.audits.unstable_call import unstable_call
 from medgan_qa.audits.unstable_output import unstable_output
 
 AUDITS: dict[str, Audit] = {
@@ -270,10 +290,186 @@ AUDITS: dict[str, Audit] = {
             measures=("local_copy_rate", "flagged_held_out", "whole_copies", "excess_p"),
         ),
         Audit("MEM-004", "Membership inference", membership, measures=("membership_auc", "advantage")),
+        Audit(
+            "UTL-001",
+            "Utility for training",
+            training_utility,
+            measures=("auc", "gain", "shortfall", "gan_train", "gan_test", "gan_base"),
+        ),
+        Audit("UTL-002", "Label faithfulness", label_faithfulness, measures=("wrong_label_rate", "reader_recall")),
+        Audit(
+            "UTL-003",
+            "Expert validation",
+            expert_validation,
+            measures=(
+                "readers",
+                "images_seen",
+                "lowest_accepted_rate",
+                "accepted_rate",
+                "unrealistic_rate",
+                "label_wrong_rate",
+                "detected_rate",
+            ),
+        ),
+        Audit(
+            "CON-001",
+            "Data inconsistency",
+            data_inconsistency,
+            measures=(
+                "inconsistent_rate",
+                "level_rate",
+                "local_rate",
+                "contradiction_rate",
+                "residual_ratio",
+                "residual_db",
+                "bias",
+                "gain",
+                "local_residual",
+                "truth_inconsistent_rate",
+            ),
+        ),
+        Audit(
+            "CON-002",
+            "Unseen invention",
+            unseen_invention,
+            measures=(
+                "invented_object_rate",
+                "strongest_object",
+                "invented_energy",
+                "recovered_share",
+                "missing_energy",
+                "detail_energy",
+                "detail_correlation",
+                "unseen_error_share",
+                "lesion_excess",
+                "output_unseen_energy",
+                "false_alarm_rate",
+                "planted_seen",
+            ),
+        ),
+        Audit(
+            "FID-011",
+            "Frequency bands and perception against distortion",
+            frequency_fidelity,
+            measures=(
+                "error_power",
+                "invented_power",
+                "lost_power",
+                "power_ratio",
+                "correlation",
+                "rmse",
+                "psnr",
+                "ssim",
+                "lpips",
+                "sharpness_ratio",
+                "sharpness_distance",
+                "error_power_difference",
+                "correlation_difference",
+                "psnr_difference",
+                "ssim_difference",
+                "lpips_difference",
+                "sharpness_distance_difference",
+            ),
+        ),
+        Audit(
+            "INT-003",
+            "Downstream segmentation",
+            downstream_segmentation,
+            measures=(
+                "dice_gain",
+                "dice",
+                "unmarked_rate",
+                "tissue_dice_gain",
+                "tissue_dice",
+                "class_dice",
+                "area_bias",
+                "area_limit_low",
+                "area_limit_high",
+                "area_relative_bias",
+            ),
+        ),
+        Audit(
+            "DIS-001",
+            "Discrimination",
+            discrimination,
+            measures=("auc", "sensitivity", "specificity", "auc_difference"),
+        ),
+        Audit("DIS-002", "Miscalibration", miscalibration, measures=("slope", "intercept", "ece", "brier")),
+        Audit("DIS-003", "Net benefit", net_benefit, measures=("least_gain", "gain")),
+        Audit(
+            "DIS-004",
+            "Uneven calls",
+            uneven_calls,
+            measures=(
+                "uneven_attributes",
+                "auc_gap",
+                "auc_p",
+                "auc",
+                "sensitivity_gap",
+                "sensitivity_p",
+                "sensitivity",
+                "specificity_gap",
+                "specificity_p",
+                "specificity",
+            ),
+        ),
+        Audit(
+            "DIS-005",
+            "Shortcut",
+            shortcut,
+            measures=(
+                "border_auc",
+                "auc_border_covered",
+                "auc_air_covered",
+                "border_loss",
+                "air_loss",
+                "surviving_calls",
+                "evidence_in_lesion",
+                "fields_on_lesion",
+            ),
+        ),
+        Audit(
+            "DIS-006",
+            "Real or fake score",
+            real_fake_score,
+            measures=("disease_auc", "quality_correlation", "acquired_auc"),
+        ),
+        Audit("ROB-004", "Unstable call", unstable_call, measures=("flip_rate", "logit_change")),
+        Audit(
+            "HYG-001",
+            "Training data in the test partition",
+            leaked_images,
+            measures=("leaked_images", "leaked_rate", "shared_patients", "relabelled_images", "flagged_in_train"),
+        ),
+        Audit(
+            "HYG-002",
+            "Augmentation in the test partition",
+            augmented_images,
+            measures=(
+                "augmented_images",
+                "augmented_rate",
+                "changed_on_reading",
+                "padded_images",
+                "smoothed_images",
+                "train_duplicates",
+            ),
+        ),
+        Audit(
+            "HYG-003",
+            "Generated images in the test partition",
+            generated_images,
+            measures=("generated_images", "generated_rate", "declared_images", "listed_images", "near_outputs"),
+        ),
     )
 }
 
-RUNS: dict[str, type[Any]] = {"translation": TranslationRun, "synthesis": SynthesisRun}
-"""What the audits of a suite share, by the task that the suite is for."""
+RUNS: dict[str, type[Any]] = {
+    "translation": TranslationRun,
+    "synthesis": SynthesisRun,
+    "super-resolution": SuperResolutionRun,
+    "augmentation": AugmentationRun,
+    "discriminator": ClassificationRun,
+}
+"""What the audits of a suite share, by the suite's name."""
 
 __all__ = ["AUDITS", "HEADINGS", "RUNS", "Audit", "Findings", "NotFiniteError", "Run", "SynthesisRun", "TranslationRun"]

@@ -19,6 +19,10 @@ from medgan_qa.metrics.planting import plant
 Fault = Literal["removal", "insertion", "attenuation", "displacement"]
 FAULTS: tuple[Fault, ...] = ("removal", "insertion", "attenuation", "displacement")
 
+DIAMETERS_MM = (4.0, 6.0, 10.0, 16.0, 24.0)
+CONTRASTS = (0.1, 0.2, 0.3, 0.5)
+"""The grid of lesions that are planted unless others are asked for; contrast in unit range."""
+
 BATCH = 32
 """Planted images a forward pass; fixed, so that a run repeats bit by bit on one machine."""
 
@@ -32,8 +36,8 @@ class Settings:
 
     rule: MatchingRule = field(default_factory=MatchingRule)
     min_pixels: int = 3
-    diameters_mm: tuple[float, ...] = (4.0, 6.0, 10.0, 16.0, 24.0)
-    contrasts: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    diameters_mm: tuple[float, ...] = DIAMETERS_MM
+    contrasts: tuple[float, ...] = CONTRASTS
     budget: int = 1200
     """Planted images in all, at most."""
     point_diameter_mm: float = 0.0

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from medgan_qa import rng
+from medgan_qa.audits._planted import CONTRASTS, DIAMETERS_MM
 from medgan_qa.audits._planting import Cell
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detection import (
@@ -34,6 +35,7 @@ NO_HOST = (
     "known to be free of lesions to plant one in."
 )
 NO_ROOM = "No lesion of the reference point fits into a test image clear of its border and of annotated lesions."
+GRID_MM, GRID_CONTRASTS = (" ".join(f"{value:g}" for value in values) for values in (DIAMETERS_MM, CONTRASTS))
 
 
 def detection_limit(
@@ -43,8 +45,8 @@ def detection_limit(
     min_overlap: float = 0.25,
     dilate_mm: float = 3.0,
     min_lesion_pixels: int = 3,
-    diameters_mm: str = "4 6 10 16 24",
-    contrasts: str = "0.1 0.2 0.3 0.5",
+    diameters_mm: str = GRID_MM,
+    contrasts: str = GRID_CONTRASTS,
     point_diameter_mm: float = 0.0,
     point_contrast: float = 0.0,
     attenuation: float = 0.6,

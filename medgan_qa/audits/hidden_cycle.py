@@ -28,7 +28,6 @@ from medgan_qa.metrics.hidden_signal import (
     swapped,
 )
 from medgan_qa.record import Exhibit
-from medgan_qa.subjects.load import inverse_of
 from medgan_qa.subjects.protocols import Subject
 
 NO_EVIDENCE = (
@@ -128,7 +127,7 @@ def hidden_cycle(run: TranslationRun, *, min_lesion_pixels: int = 3, worst: int 
     noise, reconstruction honesty). Medians over patients by order statistics, rates with exact bounds by patient.
     """
     findings = Findings(notes=[NO_EVIDENCE])
-    inverse = inverse_of(run.subject)
+    inverse = run.inverse
     if inverse is None:
         findings.not_applicable = NO_INVERSE
         return findings

@@ -39,6 +39,8 @@ DIVISIBLE = 3.0
 DIAMETERS_MM = (5.0, 10.0, 20.0)
 CONTRASTS = (0.15, 0.30)
 """Edges of the strata; contrast in unit range."""
+LARGEST_MM = (20.0, 40.0)
+"""Edges between groups of images, by the diameter of the largest lesion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,21 +85,21 @@ class Lesion:
     @property
     def size_stratum(self) -> str:
         """By equivalent diameter in the slice."""
-        return stratum("diameter", self.diameter_mm, DIAMETERS_MM, " mm")
+        return f"diameter {stratum(self.diameter_mm, DIAMETERS_MM, ' mm')}"
 
     @property
     def contrast_stratum(self) -> str:
         """By absolute contrast in the reference."""
         value = self.contrast_reference
-        return "contrast unknown" if value is None else stratum("contrast", abs(value), CONTRASTS, "")
+        return f"contrast {'unknown' if value is None else stratum(abs(value), CONTRASTS)}"
 
 
-def stratum(name: str, value: float, edges: Sequence[float], unit: str) -> str:
+def stratum(value: float, edges: Sequence[float], unit: str = "") -> str:
     """The half-open bin [low, high) that a value falls in, in words."""
     for low, high in zip((0.0, *edges), edges, strict=False):
         if low <= value < high:
-            return f"{name} {low:g}-{high:g}{unit}" if low else f"{name} under {high:g}{unit}"
-    return f"{name} {edges[-1]:g}{unit} or more"
+            return f"{low:g}-{high:g}{unit}" if low else f"under {high:g}{unit}"
+    return f"{edges[-1]:g}{unit} or more"
 
 
 def lesions_of(run: TranslationRun, rule: MatchingRule, min_pixels: int, *, read: bool) -> list[Lesion]:

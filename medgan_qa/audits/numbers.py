@@ -118,19 +118,33 @@ def observed(
 
 
 def _more_patients(declared: Declared, p: ClusteredProportion, alpha: float) -> str | None:
-    """How many more independent units the claim needs if the rate stays what it was."""
-    limit = declared.limit.get("max")
-    if limit is None or p.value is None or not 0 < limit < 1:
+    """How many more independent units the claim needs if the rate stays what it was.
+
+    A rate that may not be too low is the rate of units without the event that may not be too high.
+    """
+    side = _unmet(declared, p)
+    if side is None or p.value is None:
         return None
-    head = f"{p.k} of {p.n}" + (f" in {p.clusters} patients" if p.clusters != p.n else "")
-    if p.value >= limit:
-        return f"{head}; the estimate itself is at or above the limit, so more cases alone will not carry this claim"
-    needed = required_n(limit, alpha, p.k)
+    limit, head = declared.limit[side], f"{p.k} of {p.n}" + (f" in {p.clusters} patients" if p.clusters != p.n else "")
+    if p.value >= limit if side == "max" else p.value <= limit:
+        where = "above" if side == "max" else "below"
+        return f"{head}; the estimate itself is at or {where} the limit, so more cases alone will not carry this claim"
+    against, few = (p.k, limit) if side == "max" else (p.n - p.k, 1 - limit)
+    needed = required_n(few, alpha, against)
     more = needed - int(p.effective_n)
     # With events the effective sample may already be that large and only the rate be too near the limit.
     if more <= 0:
         return head
-    return f"{head}; {needed} independent ones are needed for this claim with {p.k}, {more} more"
+    counted = f"{against}" if side == "max" else f"{against} exception{'s' * (against != 1)}"
+    return f"{head}; {needed} independent ones are needed for this claim with {counted}, {more} more"
+
+
+def _unmet(declared: Declared, p: ClusteredProportion) -> Literal["max", "min"] | None:
+    """The limit that the bound does not meet; None where no number of patients could be named for it."""
+    high, low = declared.limit.get("max"), declared.limit.get("min")
+    if high is not None and 0 < high < 1 and (low is None or p.high > high):
+        return "max"
+    return "min" if low is not None and 0 < low < 1 else None
 
 
 def median(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medgan_qa.audits.lesions import LARGEST_MM, stratum
 from medgan_qa.audits.synthesis import Pictures
 from medgan_qa.metrics import components, equivalent_diameter
 
@@ -17,7 +18,6 @@ MOST_LEVELS = 12
 """An attribute with more levels than this is no grouping (an identifier, free text)."""
 BANDS = 7
 """Bands that a numeric attribute is cut into, about."""
-LESION_EDGES_MM = (20.0, 40.0)
 
 
 class Attribute(NamedTuple):
@@ -114,10 +114,7 @@ def _size(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> str:
     if not masks:
         return "none"
     largest = max(equivalent_diameter(one, spacing_mm) for one in masks)
-    for low, high in zip((0.0, *LESION_EDGES_MM), LESION_EDGES_MM, strict=False):
-        if low <= largest < high:
-            return f"{low:g}-{high:g} mm" if low else f"under {high:g} mm"
-    return f"{LESION_EDGES_MM[-1]:g} mm or more"
+    return stratum(largest, LARGEST_MM, " mm")
 
 
 def densest_third(attribute: Attribute) -> Third | None:

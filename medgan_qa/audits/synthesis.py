@@ -20,6 +20,7 @@ from medgan_qa.engines import Engine
 from medgan_qa.errors import DatasetError, ModelError
 from medgan_qa.stats import draw_halves
 from medgan_qa.subjects.protocols import SAMPLE_BATCH, Subject
+from medgan_qa.subjects.stored import StoredSet
 
 if TYPE_CHECKING:
     from medgan_qa.features.extractor import Extractor
@@ -41,7 +42,7 @@ class Pictures:
     names: tuple[str, ...]
     """(N,) case ids, or `sample-00017`."""
     patients: tuple[str, ...]
-    """(N,) the independent unit of each image; every sample is its own."""
+    """(N,) the independent unit of each image; every sample is its own, and a stored set's table names them."""
     cases: tuple[Case, ...] = ()
     """(N,) for real images; empty for samples."""
     masks: tuple[Bool | None, ...] = ()
@@ -98,7 +99,7 @@ class SynthesisRun:
         detector: a segmenter whose marks are measured as anatomy, or None.
         engine: maps over images.
         seed: the run's seed; it names every random stream.
-        samples: images to draw; None: as many as the reference has.
+        samples: images to draw; None: as many as the reference has, or all of a stored set.
         extractors: names of the feature extractors; criteria speak about the first.
         resamples: half samples behind every interval.
         store: keeps features between runs; None computes them anew.
@@ -183,15 +184,17 @@ class SynthesisRun:
 
     @cached_property
     def sampled(self) -> Pictures:
-        """What the sampler drew, as it came."""
-        n = self.samples or len(subset(self.cohort.cases, "test"))
+        """What the sampler drew, or what a stored set holds, as it came."""
+        stored = self.subject if isinstance(self.subject, StoredSet) else None
+        n = self.samples or (len(subset(self.cohort.cases, "test")) if stored is None else len(stored))
 
         def draw(first: int) -> Float:
             return self.subject.sample(min(SAMPLE_BATCH, n - first), self.seed, first)
 
         batches = self.engine.map(draw, range(0, n, SAMPLE_BATCH), label="Drawing samples")
-        names = tuple(f"sample-{k:05d}" for k in range(n))
-        return Pictures(np.concatenate(batches), names, names, spacing_mm=self.reference.spacing_mm)
+        names = tuple(f"sample-{k:05d}" for k in range(n)) if stored is None else stored.names[:n]
+        units = names if stored is None else stored.units[:n]
+        return Pictures(np.concatenate(batches), names, units, spacing_mm=self.reference.spacing_mm)
 
     @cached_property
     def generated(self) -> Pictures:
@@ -257,7 +260,14 @@ class SynthesisRun:
         constant = int((flat == flat[:, :1]).all(axis=1).sum())
         if constant:
             found.append(f"{constant} of {len(images)} samples are constant images.")
-        first = images[:CHECKED]
+        if not isinstance(self.subject, StoredSet):
+            found += self._unsteady(images[:CHECKED])
+        notes = (note for space in self._spaces.values() for note in space.notes)
+        return [*found, *dict.fromkeys(notes)]
+
+    def _unsteady(self, first: Float) -> list[str]:
+        """A sampler that draws other images from the same latent vectors, or the same from others."""
+        found = []
         again = self.subject.sample(len(first), self.seed)
         if not np.array_equal(first, again, equal_nan=True):
             both = np.isfinite(first) & np.isfinite(again)
@@ -269,8 +279,7 @@ class SynthesisRun:
         other = self.subject.sample(len(first), rng.child_seed(self.seed, "another seed"))
         if np.array_equal(first, other, equal_nan=True):
             found.append("The model ignores its latent vector: another seed gave the same images.")
-        notes = (note for space in self._spaces.values() for note in space.notes)
-        return [*found, *dict.fromkeys(notes)]
+        return found
 
     def _read(self, partition: Partition) -> Pictures:
         cases = subset(self.cohort.cases, partition)

@@ -17,7 +17,9 @@ from medgan_qa import rng
 from medgan_qa.audits.run import NotFiniteError, for_detector, grey
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, subset
 from medgan_qa.engines import Engine
+from medgan_qa.errors import ConfigurationError, ModelError
 from medgan_qa.metrics import body_mask
+from medgan_qa.subjects.load import inverse_of
 from medgan_qa.subjects.protocols import Subject
 
 BATCH = 16
@@ -90,9 +92,11 @@ class TranslationRun:
         return {}
 
     def dry_run(self) -> None:
-        """One image through the translator and the detector."""
+        """One image through the translator, back through its inverse where there is one, and through the detector."""
         images = self.cohort.load(self.cases[0])
-        self.subject.translate(images.image[None], 0)
+        translated = self.subject.translate(images.image[None], 0)
+        if self.inverse is not None:
+            self.inverse.translate(translated, 0)
         if self.detector is not None:
             target = images.target if images.target is not None else images.image
             self.detector.read(for_detector(target, self.detector)[None])
@@ -109,6 +113,25 @@ class TranslationRun:
         if len(self.items) > 1 and all(np.array_equal(item.output, first) for item in self.items[1:]):
             found.append("The model's output is the same image for every input.")
         return found
+
+    @cached_property
+    def inverse(self) -> Subject | None:
+        """The translator back to the source domain; None where the card names none.
+
+        Raises:
+            ModelError: what the card names cannot be loaded, or does not translate back.
+        """
+        try:
+            return inverse_of(self.subject)
+        except (ModelError, ConfigurationError) as error:
+            named, card = self.subject.card.inverse, self.subject.path.name
+            raise ModelError(
+                f"inverse = {named!r} in the card of {card} cannot be used: {error.problem}",
+                expected=error.expected,
+                found=error.found,
+                where=error.where,
+                todo=error.todo,
+            ) from error
 
     @cached_property
     def items(self) -> list[Item]:

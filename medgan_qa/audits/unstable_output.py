@@ -3,83 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa import rng
+from medgan_qa.audits._lost_lesions import losses_of
+from medgan_qa.audits._passes import Answer, LesionRule, Sample, answers, not_sampled, rows_of, sampled
+from medgan_qa.audits._perturbations import CODE, Float, Perturbation, perturbations, perturbed
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import Pair, forest, pairs
-from medgan_qa.audits.lesions import REMOVED, Lesion, matching_rule
-from medgan_qa.audits.numbers import Noise, identifier, median, rate
+from medgan_qa.audits.lesions import matching_rule
+from medgan_qa.audits.numbers import identifier, median, rate
 from medgan_qa.audits.run import grey
 from medgan_qa.audits.translation import Item, TranslationRun
-from medgan_qa.audits.unrepeatable_output import (
-    Answer,
-    LesionRule,
-    Sample,
-    answers,
-    followed,
-    marks,
-    not_sampled,
-    objection_to_reader,
-    sampled,
-    with_lesions,
-)
 from medgan_qa.criteria import Estimate
-from medgan_qa.errors import ConfigurationError
-from medgan_qa.metrics.perturbations import biased, gain, gamma_changed, gaussian_noise, rician_noise, shifted
+from medgan_qa.metrics.perturbations import gain
 
-CODE = "ROB-002"
-
-Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-
-NOISES = {"rician": rician_noise, "gaussian": gaussian_noise}
-
-
-class Perturbation(NamedTuple):
-    """A change of the input, and how to bring what comes out back to where the input was."""
-
-    name: str
-    apply: Callable[[Float, np.random.Generator], Float]
-    """(C, H, W) and the case's own generator to the same shape."""
-    shift: tuple[int, int] = (0, 0)
-    """Pixels that it moves the image, down and to the right."""
-
-    def undo(self, image: NDArray[Any]) -> NDArray[Any]:
-        """An image or mask of the output, moved back."""
-        dy, dx = self.shift
-        return shifted(image, -dy, -dx) if self.shift != (0, 0) else image
-
-
-def perturbations(
-    noise: str, noise_sigma: float, bias: float, shift_px: int, gamma: float, scale: float
-) -> list[Perturbation]:
-    """The perturbations that the audit's parameters ask for; one with a size of 0 is left out.
-
-    Raises:
-        ConfigurationError: an unknown kind of noise, a size below 0, or nothing but sizes of 0.
-    """
-    sizes = {"noise_sigma": noise_sigma, "bias": bias, "shift_px": shift_px, "gamma": gamma, "scale": scale}
-    if noise not in NOISES or min(sizes.values()) < 0 or not any(sizes.values()):
-        raise ConfigurationError(
-            f"The perturbations of {CODE} cannot be made.",
-            expected=f"noise one of {', '.join(NOISES)}; sizes of 0 or more, one of them above 0",
-            found=", ".join(f"{name} = {value}" for name, value in {"noise": noise, **sizes}.items()),
-            where=f'[parameters."{CODE}"] of the criteria file',
-            todo=f"`medgan-qa explain {CODE}` lists the parameters.",
-        )
-    made = [
-        Perturbation("noise", lambda x, g: NOISES[noise](x, noise_sigma, g)),
-        Perturbation("bias field", lambda x, g: biased(x, bias, g)),
-        Perturbation("shift", lambda x, g: shifted(x, shift_px, shift_px), (shift_px, shift_px)),
-        Perturbation("gamma", lambda x, g: gamma_changed(x, float(1 + gamma * g.choice((-1, 1))))),
-        Perturbation("scale", lambda x, g: (x * np.float32(1 + scale * g.choice((-1, 1)))).astype(np.float32)),
-    ]
-    return [p for p, size in zip(made, sizes.values(), strict=True) if size]
 
 
 class Change(NamedTuple):
@@ -147,11 +89,14 @@ def unstable_output(
     sample = sampled(run, CODE, cases)
     # The run's own outputs come from other batches; a first pass of its own keeps what a batch does out of the gain.
     first = answers(run, sample.images, "clean")
-    again = {p.name: _perturbed_answers(run, sample, p) for p in kinds}
-    changes = {p.name: _changes(run, sample, first, again[p.name], p) for p in kinds}
+    again, changes = {}, {}
+    for p in kinds:
+        moved = perturbed(run.seed, sample.items, sample.images, p)
+        again[p.name] = answers(run, moved, "clean", label=f"Translating under {p.name}")
+        changes[p.name] = _changes(sample, moved, first, again[p.name], p)
     findings.estimates = [
         *_gains(sample, changes, gain_max),
-        *_losses(run, sample, first, again, kinds, how),
+        *losses_of(run, sample, first, again, kinds, how),
         _refused(sample, changes),
     ]
     findings.rows = _rows(run, sample, changes, gain_max)
@@ -176,20 +121,9 @@ def unstable_output(
     return findings
 
 
-def _inputs(run: TranslationRun, sample: Sample, images: Sequence[Float], p: Perturbation) -> list[Float]:
-    """Images of the cases, perturbed; the same draw for every image of a case."""
-    draws = [rng.child(run.seed, CODE, p.name, item.case.case_id) for item in sample.items]
-    return [p.apply(image, g) for image, g in zip(images, draws, strict=True)]
-
-
-def _perturbed_answers(run: TranslationRun, sample: Sample, p: Perturbation) -> list[Answer]:
-    return answers(run, _inputs(run, sample, sample.images, p), "clean", label=f"Translating under {p.name}")
-
-
 def _changes(
-    run: TranslationRun, sample: Sample, first: Sequence[Answer], outputs: Sequence[Answer], p: Perturbation
+    sample: Sample, moved: Sequence[Float], first: Sequence[Answer], outputs: Sequence[Answer], p: Perturbation
 ) -> list[Change]:
-    moved = _inputs(run, sample, sample.images, p)
     together = zip(sample.items, sample.images, moved, first, outputs, strict=True)
     return [_change(item, before, after, clean, output, p) for item, before, after, clean, output in together]
 
@@ -268,128 +202,19 @@ def _refused(sample: Sample, changes: Mapping[str, list[Change]]) -> Estimate:
         [any(c.refusal for c in column) for column in zip(*changes.values(), strict=True)],
         sample.patients,
         unit_of_analysis="image",
-        units=[item.case.case_id for item in sample.items],
-    )
-
-
-class Loss(NamedTuple):
-    """A lesion that the clean output keeps, under one perturbation."""
-
-    lesion: Lesion
-    lost: bool
-    """Removed from the output."""
-    reader: bool
-    """The detector does not find it in the perturbed real reference either."""
-
-
-def _losses(
-    run: TranslationRun,
-    sample: Sample,
-    first: Sequence[Answer],
-    again: Mapping[str, Sequence[Answer]],
-    kinds: Sequence[Perturbation],
-    how: LesionRule,
-) -> list[Estimate]:
-    void = objection_to_reader(run, CODE, how)
-    losses: dict[str, list[Loss]] = {p.name: [] for p in kinds}
-    if void is None:
-        kept = {n: x for n, x in followed(run, sample, first, how).items() if x.status not in REMOVED}
-        losses = {p.name: _lost(run, sample, kept, again[p.name], p, how) for p in kinds}
-    over_all = _in_any(list(losses.values()))
-    strata: list[tuple[str | None, list[Loss]]] = [(None, over_all), *losses.items()]
-    return [
-        *(_loss_rate(group, name, void) for name, group in strata),
-        *(_reader_rate(group, name, void) for name, group in strata),
-    ]
-
-
-def _lost(
-    run: TranslationRun,
-    sample: Sample,
-    kept: Mapping[str, Lesion],
-    outputs: Sequence[Answer],
-    p: Perturbation,
-    how: LesionRule,
-) -> list[Loss]:
-    """Every kept lesion that could be followed under one perturbation."""
-    after = _followed_back(run, sample, outputs, p, how)
-    real: list[Answer] = [item.channels[1] if item.channels[1] is not None else "no reference" for item in sample.items]
-    changed = iter(_perturbed_references(run, sample, p))
-    reference = _followed_back(run, sample, [r if isinstance(r, str) else next(changed) for r in real], p, how)
-    return [
-        Loss(lesion, after[name].status in REMOVED, not reference[name].found_output)
-        for name, lesion in kept.items()
-        if name in after and name in reference
-    ]
-
-
-def _perturbed_references(run: TranslationRun, sample: Sample, p: Perturbation) -> list[Float]:
-    paired = [item for item in sample.items if item.channels[1] is not None]
-    images = [item.channels[1] for item in paired if item.channels[1] is not None]
-    return _inputs(run, Sample(paired, images), images, p)
-
-
-def _followed_back(
-    run: TranslationRun, sample: Sample, outputs: Sequence[Answer], p: Perturbation, how: LesionRule
-) -> dict[str, Lesion]:
-    """Lesions in images that are read where they came out, and then moved back."""
-    read = [None if m is None else p.undo(m) for m in marks(run, with_lesions(sample, outputs))]
-    back = [o if isinstance(o, str) else p.undo(o) for o in outputs]
-    return followed(run, sample, back, how, read)
-
-
-def _in_any(by_kind: Sequence[Sequence[Loss]]) -> list[Loss]:
-    """Each lesion once: lost, by model or by reader, under any of the perturbations."""
-    merged: dict[str, Loss] = {}
-    for loss in (x for group in by_kind for x in group):
-        held = merged.get(loss.lesion.lesion_id, loss)
-        merged[loss.lesion.lesion_id] = Loss(loss.lesion, loss.lost or held.lost, loss.reader or held.reader)
-    return list(merged.values())
-
-
-def _loss_rate(losses: Sequence[Loss], stratum: str | None, void: str | None) -> Estimate:
-    people = [x.lesion.patient for x in losses]
-    return rate(
-        identifier(CODE, "lost_under_perturbation", stratum),
-        "Lesions that are kept without and removed with a perturbation",
-        [x.lost for x in losses],
-        people,
-        unit_of_analysis="lesion",
-        stratum=stratum,
-        noise=Noise([x.reader for x in losses], people),
-        void=void,
-        units=[x.lesion.lesion_id for x in losses],
-    )
-
-
-def _reader_rate(losses: Sequence[Loss], stratum: str | None, void: str | None) -> Estimate:
-    return rate(
-        identifier(CODE, "detector_lost_under_perturbation", stratum),
-        "The same lesions, not found by the detector in the perturbed real reference",
-        [x.reader for x in losses],
-        [x.lesion.patient for x in losses],
-        unit_of_analysis="lesion",
-        better="none",
-        stratum=stratum,
-        void=void,
-        units=[x.lesion.lesion_id for x in losses],
+        units=sample.case_ids,
     )
 
 
 def _rows(run: TranslationRun, sample: Sample, changes: Mapping[str, list[Change]], gain_max: float) -> list[Row]:
-    at = {item.case.case_id: k for k, item in enumerate(sample.items)}
-
-    def row(item: Item) -> Row:
-        k = at.get(item.case.case_id)
-        if k is None:
-            return {**item.row, "status": "not drawn"}
+    def values(k: int) -> Row:
         mine = {name: column[k] for name, column in changes.items()}
-        values: dict[str, Any] = {
+        gains: dict[str, Any] = {
             f"gain_{name.replace(' ', '_')}": None if c.body is None else round(c.body, 4) for name, c in mine.items()
         }
-        return {**item.row, **values, "status": _status(list(mine.values()), gain_max)}
+        return {**gains, "status": _status(list(mine.values()), gain_max)}
 
-    return [row(item) for item in run.items]
+    return rows_of(run, sample, values)
 
 
 def _status(changes: Sequence[Change], gain_max: float) -> str:

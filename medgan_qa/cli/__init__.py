@@ -22,6 +22,7 @@ COMMANDS = {
     "gate": "Hold a retrained model against the accepted one, case by case.",
     "accept": "Accept a run as the baseline of later gates.",
     "train": "Train a reference model.",
+    "experiment": "Run a published experiment on phantoms, or list the experiments.",
     "list": "List audits, suites, models, extractors or hazards.",
     "weights": "Bring weights of standard networks here, and see what is there.",
     "cache": "Show or clear the features that are kept between runs.",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medgan_qa.suites import Suite
 
 CONTROL = "control:"
-"""Prefix of a planted sampler's name on the command line."""
+"""Prefix of a control's name on the command line."""
 LEDGER = "medgan-qa-ledger.jsonl"
 """The attempt ledger's name where none is given."""
 
@@ -47,6 +47,8 @@ class Request:
     samples: int | None = None
     extractors: tuple[str, ...] = ()
     discriminator: str | None = None
+    experts: Path | None = None
+    comparator: str | None = None
     cache: bool = True
     also: tuple[str, ...] = ()
     debug: bool = False
@@ -160,7 +162,7 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
     cohort = read_cohort(fixed.data)
     facts, notes = _held_against(fixed, cohort)
     require_attempt_left(ledger_path(request, fixed), suite.name, cohort.digest(), criteria.attempts_max)
-    subject = _subject(request.model, request.device, cohort)
+    subject = _subject(request.model, request.device, cohort, suite)
     reader = _detector(request.detector, suite, request.device)
     result = run_audit(
         subject,
@@ -230,43 +232,70 @@ def _seed(request: Request, criteria: Criteria) -> int:
     return next(seed for seed in (request.seed, criteria.seed, 0) if seed is not None)
 
 
-def _subject(model: str, device: str, cohort: Cohort) -> Subject:
+def _subject(model: str, device: str, cohort: Cohort, suite: Suite) -> Subject:
     if model.startswith(CONTROL):
-        from medgan_qa.controls.samplers import control_sampler
+        from medgan_qa.controls.named import control_subject
 
-        return control_sampler(model.removeprefix(CONTROL), cohort)
+        return control_subject(model.removeprefix(CONTROL), suite.name, cohort)
+    from medgan_qa.subjects.stored import is_dataset, read_stored_set
+
+    if is_dataset(model):
+        return read_stored_set(Path(model))
     from medgan_qa.subjects.load import load_subject
 
     return load_subject(model, device)
 
 
+OWNERS = {
+    "--samples": ("synthesis", "augmentation"),
+    "--extractor": ("synthesis", "augmentation"),
+    "--discriminator": ("synthesis",),
+    "--experts": ("augmentation",),
+    "--comparator": ("discriminator",),
+}
+"""Suites that a flag is for."""
+
+
 def _options(suite: Suite, request: Request) -> dict[str, Any]:
-    """What the suite's run takes beside model, data and detector."""
+    """What the suite's run takes beside model, data and detector.
+
+    Raises:
+        ConfigurationError: a flag of another suite, or an expert reading that cannot be read.
+        ModelError: a companion that cannot be loaded.
+    """
+    from medgan_qa.subjects.load import load_subject
+
     given = {
         "--samples": request.samples,
         "--extractor": request.extractors,
         "--discriminator": request.discriminator,
+        "--experts": request.experts,
+        "--comparator": request.comparator,
     }
-    if suite.task != "synthesis":
-        foreign = [flag for flag, value in given.items() if value]
-        if foreign:
+    for flag, owners in OWNERS.items():
+        if given[flag] and suite.name not in owners:
             raise ConfigurationError(
-                f"{foreign[0]} belongs to another suite.",
-                expected="--suite synthesis",
+                f"{flag} belongs to another suite.",
+                expected=f"--suite {' or '.join(owners)}",
                 found=f"--suite {suite.name}",
-                where=foreign[0],
+                where=flag,
                 todo="Leave it out, or choose the other suite.",
             )
-        return {}
-    from medgan_qa.features.store import FeatureStore
-    from medgan_qa.subjects.load import load_subject
-
-    options: dict[str, Any] = {"samples": request.samples} if request.samples else {}
+    options: dict[str, Any] = {}
+    if request.samples:
+        options["samples"] = request.samples
     if request.extractors:
         options["extractors"] = request.extractors
-    if request.discriminator:
-        options["discriminator"] = load_subject(request.discriminator, request.device)
-    if request.cache:
+    for key, model in (("discriminator", request.discriminator), ("comparator", request.comparator)):
+        if model:
+            options[key] = load_subject(model, request.device)
+    if request.experts:
+        from medgan_qa.criteria.expert_reading import read_expert_reading
+
+        options["experts"] = read_expert_reading(request.experts)
+    if request.cache and suite.name in OWNERS["--extractor"]:
+        from medgan_qa.features.store import FeatureStore
+
         options["store"] = FeatureStore()
     return options
 

@@ -26,6 +26,10 @@ from medgan_qa.cli.options import debug_option, document_options, ledger_option,
 @click.option("--samples", type=click.IntRange(min=2), help="Images to draw from a sampler [as many as test images].")
 @click.option("--extractor", "extractors", multiple=True, help="Features of the synthesis suite; may be repeated.")
 @click.option("--discriminator", help="The sampler's discriminator, for membership inference.")
+@click.option("--comparator", help="Discriminator suite: the same network from scratch [the card's comparator].")
+@click.option(
+    "--experts", type=click.Path(path_type=Path), help="Augmentation suite: what clinical experts saw and said (.toml)."
+)
 @click.option("--cache/--no-cache", default=True, help="Keep features for later runs [--cache].")
 @click.option("--seed", type=int, help="Names every random stream of the run [the criteria's, or 0].")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto.")
@@ -46,6 +50,8 @@ def command(
     samples: int | None,
     extractors: tuple[str, ...],
     discriminator: str | None,
+    comparator: str | None,
+    experts: Path | None,
     cache: bool,
     seed: int | None,
     device: str,
@@ -80,6 +86,8 @@ def command(
         samples=samples,
         extractors=extractors,
         discriminator=discriminator,
+        comparator=comparator,
+        experts=experts,
         cache=cache,
         debug="--debug" in sys.argv,
     )

@@ -37,12 +37,16 @@ def _suites() -> list[tuple[str, str]]:
 
 
 def _models() -> list[tuple[str, str]]:
-    from medgan_qa.controls.samplers import SAMPLERS
+    from medgan_qa.controls.named import TABLES, controls
     from medgan_qa.subjects.load import REFERENCE, shipped_models
     from medgan_qa.subjects.recipes import trainable
 
     shipped = [(REFERENCE + name, f"shipped, {path}") for name, path in shipped_models().items()]
-    planted = [(f"control:{name}", f"planted: {control.title}") for name, control in SAMPLERS.items()]
+    planted = [
+        (f"control:{name}", f"{suite}, planted: {control.title}")
+        for suite in TABLES
+        for name, control in controls(suite).items()
+    ]
     return [*shipped, *((n, f"medgan-qa train {n}: {title}") for n, title in trainable().items()), *planted]
 
 

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[Partition, ...] = ("train", "val", "test")
+LESION_FREE, LESION = "lesion-free", "lesion"
+"""The classes of cases that have no label of their own."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Case:
     """Where it was acquired; None where not given."""
     synthetic: bool = False
     """The image was generated, not acquired."""
+    label: str | None = None
+    """The class of the image where the table gives one (column `label`); else lesions tell."""
     attributes: dict[str, str] = field(default_factory=dict, hash=False)
     """Covariates by name (the `attr.NAME` columns); one that is not known for this case is absent."""
     spec: dict[str, Any] | None = field(default=None, hash=False)
@@ -50,11 +54,13 @@ class CaseImages:
     image: NDArray[np.float32]
     """(C, H, W), the source image, or the only one."""
     target: NDArray[np.float32] | None
-    """(C, H, W), the paired reference, on the same H x W grid."""
+    """(C, H, W), the paired reference, on the same grid, or on one finer by the dataset's `scale`."""
     lesion_mask: NDArray[np.bool_] | None
-    """(H, W). None: not annotated. All False: annotated as lesion-free."""
+    """(H, W) on the grid of `target` where there is one. None: not annotated. All False: annotated as lesion-free."""
     spacing_mm: tuple[float, float]
-    """Distance of neighbouring pixel centres in mm: (dy between rows, dx between columns)."""
+    """Distance of neighbouring pixel centres of `image` in mm: (dy between rows, dx between columns)."""
+    degrade: bool = False
+    """`image` and `target` are both the truth, and the model's input is to be made from it."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,13 @@ class Cohort(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """A summary for the Record that JSON can hold."""
+
+
+def label_of(case: Case, images: CaseImages) -> str | None:
+    """The class of a case: as the table gives it, else `lesion` or `lesion-free`; None where nobody looked."""
+    if case.label is not None or images.lesion_mask is None:
+        return case.label
+    return LESION if images.lesion_mask.any() else LESION_FREE
 
 
 def subset(cases: Iterable[Case], partition: Partition) -> tuple[Case, ...]:

@@ -77,15 +77,29 @@ class FileCohort:
         path = self._path(case, "image")
         if path is None:
             raise ValueError(f"no case {case.case_id!r} in {self.name}")
-        image, spacing = self._read_unit(path)
-        grid = image.shape[1:]
-        target_path = self._path(case, "target")
-        target = None
-        if target_path is not None:
-            target, target_spacing = self._read_unit(target_path)
-            _require_grid(target.shape[1:], grid, target_path, path)
-            _require_spacing(target_spacing, spacing, target_path)
-        return CaseImages(image, target, self._lesion_mask(case, grid, path), spacing or (1.0, 1.0))
+        image, spacing = self._read_unit(path, self.description.spacing_mm)
+        target, grid = self._target(case, image, spacing, path)
+        mask = self._lesion_mask(case, grid, path)
+        return CaseImages(image, target, mask, spacing or (1.0, 1.0), self.description.degrade)
+
+    def _target(
+        self, case: Case, image: NDArray[np.float32], spacing: Spacing | None, image_path: Path
+    ) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
+        """The reference image, and the grid that the mask lies on."""
+        path = self._path(case, "target")
+        if self.description.degrade:
+            if path is not None:
+                _refuse_target(path, self.description.path)
+            return image, image.shape[1:]
+        rows, columns = self.description.scale
+        grid = (rows * image.shape[1], columns * image.shape[2])
+        if path is None:
+            return None, grid
+        finer = None if spacing is None else (spacing[0] / rows, spacing[1] / columns)
+        target, target_spacing = self._read_unit(path, finer)
+        _require_grid(target.shape[1:], grid, path, image_path)
+        _require_spacing(target_spacing, finer, path)
+        return target, grid
 
     def check_all(self, partition: Partition | None = "test") -> list[DatasetError]:
         """Load every case of `partition` (None: of all) and return what went wrong, one error a case."""
@@ -155,14 +169,13 @@ class FileCohort:
         name = None if row is None else row.cells.get(column)
         return None if name is None else self.description.path.parent / name
 
-    def _read_unit(self, path: Path) -> tuple[NDArray[np.float32], Spacing | None]:
+    def _read_unit(self, path: Path, declared: Spacing | None) -> tuple[NDArray[np.float32], Spacing | None]:
         stored, spacing = read_image(path)
         low, high = self.value_range
         if self.description.windowed:
             stored = np.clip(stored, low, high)
         else:
             _require_in_range(stored, self.value_range, path)
-        declared = self.description.spacing_mm
         _require_spacing(spacing, declared, path)
         return to_unit(stored, self.value_range), spacing or declared
 
@@ -255,6 +268,16 @@ def _require_in_range(stored: NDArray[np.float32], value_range: tuple[float, flo
             where=path,
             todo="Correct value_range in the dataset file, or give window instead if numbers shall be clipped.",
         )
+
+
+def _refuse_target(path: Path, description: Path) -> NoReturn:
+    raise DatasetError(
+        f"{path.name} is the target of a case whose input is made from its image",
+        expected="no target where the dataset says degrade = true: the image itself is the truth",
+        found="a target",
+        where=description,
+        todo="Leave the column target empty, or take degrade out and give low-resolution images with scale.",
+    )
 
 
 def _require_grid(found: tuple[int, ...], expected: tuple[int, ...], path: Path, image_path: Path) -> None:

@@ -26,6 +26,8 @@ _KEYS = (
     "source_domain",
     "target_domain",
     "lesion_in",
+    "scale",
+    "degrade",
 )
 
 
@@ -46,6 +48,10 @@ class Description:
     source_domain: str | None
     target_domain: str | None
     lesion_in: tuple[str, ...]
+    scale: tuple[int, int] = (1, 1)
+    """How many times the rows and columns of `image` the target and the mask have."""
+    degrade: bool = False
+    """Images are the truth of a super-resolution; its inputs are made from them as the model's card declares."""
 
 
 def locate(path: Path) -> Path:
@@ -108,8 +114,9 @@ def read_description(path: Path) -> Description:
     keys = _Keys(content)
     value_range, window = keys.value_range("value_range"), keys.value_range("window")
     table = keys.table("cases")
-    if "value_range" in content and "window" in content:
-        keys.problems.append("value_range and window are both given; keep the one that applies")
+    for one, other in (("value_range", "window"), ("scale", "degrade")):
+        if one in content and other in content:
+            keys.problems.append(f"{one} and {other} are both given; keep the one that applies")
     description = Description(
         path=path,
         content=content,
@@ -121,6 +128,8 @@ def read_description(path: Path) -> Description:
         source_domain=keys.text("source_domain"),
         target_domain=keys.text("target_domain"),
         lesion_in=keys.lesion_in("lesion_in"),
+        scale=keys.scale("scale"),
+        degrade=keys.boolean("degrade"),
     )
     if keys.problems:
         raise collected(
@@ -171,6 +180,21 @@ class _Keys:
             return tuple(dict.fromkeys(value))
         self._report(key, 'a list of "source" and "target"', value)
         return ()
+
+    def scale(self, key: str) -> tuple[int, int]:
+        value = self._content.get(key, 1)
+        factors = value if isinstance(value, list) else [value, value]
+        if len(factors) == 2 and all(type(factor) is int and factor >= 1 for factor in factors):
+            return factors[0], factors[1]
+        self._report(key, "a whole number of at least 1, or [rows, columns] of such", value)
+        return 1, 1
+
+    def boolean(self, key: str) -> bool:
+        value = self._content.get(key, False)
+        if isinstance(value, bool):
+            return value
+        self._report(key, "true or false", value)
+        return False
 
     def _pair(self, key: str, wanted: str, valid: Callable[[float, float], bool]) -> tuple[float, float] | None:
         value = self._content.get(key)

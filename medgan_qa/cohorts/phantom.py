@@ -20,6 +20,7 @@ from medgan_qa.cohorts.contrasts import CONTRASTS
 from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render, render_pair
 from medgan_qa.cohorts.phantom_spec import LesionPlan, SliceSpec, draw_patient, draw_slices
 from medgan_qa.cohorts.tissue import SHA256
+from medgan_qa.cohorts.tokens import TokenCohort
 from medgan_qa.digests import digest
 from medgan_qa.errors import ConfigurationError
 
@@ -28,6 +29,10 @@ COHORT_SEED = 20181
 
 PLANS: tuple[LesionPlan, ...] = ("both", "one", "one", "none")
 """Lesion plans that successive patients take in turn: three of four have a lesion, half of all slices show one."""
+
+
+THICK_SLICES: dict[str, Any] = {"profile": "gaussian", "noise_sd": 0.01}
+"""Slices excited with a smooth profile."""
 
 
 def draw_cohort(seed: int, partition: str, patients: int, plans: tuple[LesionPlan, ...] = PLANS) -> list[SliceSpec]:
@@ -242,6 +247,41 @@ class BrainSlices:
         return _describe(self, self.size, self.seed)
 
 
+class BrainTruths(BrainPhantoms):
+    """Brain phantoms in one contrast that are the truth of a super-resolution: its inputs are made from them.
+
+    Args:
+        contrast: a key of `CONTRASTS`.
+        size: pixels along each side of the truth.
+        people: patients in the test partition, two slices each.
+        seed: cohort seed.
+        scale: of the acquisition that planted controls are made for.
+        degradation: its operator, as a card's table declares one.
+    """
+
+    def __init__(
+        self,
+        contrast: str = "FLAIR",
+        *,
+        size: int = 72,
+        people: int = 100,
+        seed: int = COHORT_SEED,
+        scale: tuple[int, int] = (2, 2),
+        degradation: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(contrast, contrast, size=size, people=people, seed=seed)
+        self.name = f"phantom:brain {contrast} to be degraded, {size} x {size}"
+        self.source_domain = f"{contrast} degraded"
+        self.scale, self.degradation = scale, {"noise_sd": 0.01} if degradation is None else degradation
+
+    def load(self, case: Case) -> CaseImages:
+        """Render the truth of one case; always the same pixels."""
+        spec = self._specs[case.case_id]
+        scene = anatomy(spec, self.size)
+        truth, spacing = render(spec, self.target_domain, self.size, scene)[None], pixel_mm(self.size)
+        return CaseImages(truth, truth, scene.mask, (spacing, spacing), degrade=True)
+
+
 class Mode(NamedTuple):
     """A part of a population that can be told from the others at sight."""
 
@@ -270,6 +310,22 @@ EMBEDDED: dict[str, tuple[str, Callable[[], Cohort]]] = {
     "phantom:brain-modes": (
         "ten modes of contrast and slice level, otherwise as brain-flair",
         lambda: BrainSlices(modes=True),
+    ),
+    "phantom:brain-lesions": (
+        "FLAIR, half of the slices with a lesion: the first 240 patients of either part of brain-flair",
+        lambda: BrainSlices(people=240),
+    ),
+    "phantom:brain-token": (
+        "as brain-lesions, with a bright corner token in 95 % of the slices with a lesion and 5 % of the others",
+        lambda: TokenCohort(BrainSlices(people=240)),
+    ),
+    "phantom:brain-sr": (
+        "FLAIR truths of a super-resolution, 100 patients, two slices each",
+        lambda: BrainTruths(),
+    ),
+    "phantom:brain-thick": (
+        "FLAIR truths of 1 x 1 mm across slices 3 mm thick, 25 patients, two planes each",
+        lambda: BrainTruths(size=228, people=25, scale=(3, 1), degradation=THICK_SLICES),
     ),
 }
 """Embedded cohorts by name, with what they hold."""

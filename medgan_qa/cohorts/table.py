@@ -23,7 +23,7 @@ FILE_COLUMNS = ("image", "target", "lesion_mask")
 """Columns that name a file, relative to the dataset file."""
 
 _REQUIRED = ("case_id", "patient_id", "partition", "image")
-_COLUMNS = (*_REQUIRED, "target", "lesion_mask", "annotated", "site", "synthetic")
+_COLUMNS = (*_REQUIRED, "target", "lesion_mask", "annotated", "site", "synthetic", "label")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -145,6 +145,7 @@ def _case(row: Row, problems: list[str]) -> Case | None:
         has_mask=has_mask,
         site=cells.get("site"),
         synthetic=synthetic,
+        label=cells.get("label"),
         attributes={name.removeprefix("attr."): cell for name, cell in cells.items() if name.startswith("attr.")},
     )
 

@@ -20,6 +20,7 @@ from medgan_qa.controls.responses import (
 )
 from medgan_qa.controls.translators import (
     Attenuate,
+    Both,
     Constant,
     Defect,
     Erase,
@@ -35,6 +36,7 @@ __all__ = [
     "Attenuate",
     "BatchNormalized",
     "Blurred",
+    "Both",
     "Constant",
     "Defect",
     "Displace",

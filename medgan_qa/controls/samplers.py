@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, subset
 from medgan_qa.cohorts.phantom import MODES, PLANS, BrainSlices, mode_slice
 from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm, render
 from medgan_qa.cohorts.phantom_spec import SliceSpec, draw_patient, draw_slices
+from medgan_qa.controls.named import NamedControl
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics import components, equivalent_diameter
 from medgan_qa.subjects.card import Card
@@ -325,55 +326,42 @@ class DuplicatedTraining:
         return hashlib.sha256(f"{self._cohort.digest()} {sorted(self._origin)}".encode()).hexdigest()
 
 
-class Control(NamedTuple):
-    """A planted sampler that the command line knows by name."""
+def _named(title: str, plan: Plan) -> NamedControl:
+    def make(cohort: Cohort) -> Subject:
+        if not isinstance(cohort, BrainSlices):
+            raise ConfigurationError(
+                "Controls draw new patients, which needs an embedded cohort.",
+                expected="phantom:brain-flair or phantom:brain-modes",
+                found=cohort.name,
+                where="--data",
+                todo="Leave --data out, or name one of them.",
+            )
+        return planted_sampler(cohort, plan)
 
-    title: str
-    plan: Plan
+    return NamedControl(title, make)
 
 
-SAMPLERS: dict[str, Control] = {
-    "independent": Control("no fault: other patients of the same population", Independent()),
-    "modes-9": Control("nine of ten modes (phantom:brain-modes)", ModesKept(9)),
-    "modes-7": Control("seven of ten modes (phantom:brain-modes)", ModesKept(7)),
-    "modes-5": Control("five of ten modes (phantom:brain-modes)", ModesKept(5)),
-    "modes-1": Control("one of ten modes (phantom:brain-modes)", ModesKept(1)),
-    "weights": Control("all modes, weights 99 to 1 (phantom:brain-modes)", ModesReweighted()),
-    "shrunken": Control("a hundredth of the spread, shifted", Shrunken()),
-    "constant": Control("the same grey everywhere", Fixed()),
-    "nan": Control("NaN in one image of ten", Fixed(float("nan"), dose=0.1, name="not a number")),
-    "clipped": Control("saturated, 8 bits", Clipped()),
-    "checkerboard": Control("a grid of 2 % over every image", Checkerboard()),
-    "dropped": Control("no lesion of 40 mm or more, one slice in sixteen", Dropped(shown=40.0)),
-    "copies-1": Control("1 % copies of training images", Copies(0.01)),
-    "copies-2": Control("2 % copies of training images", Copies(0.02)),
-    "copies-5": Control("5 % copies of training images", Copies(0.05)),
-    "copies-20": Control("20 % copies of training images", Copies(0.20)),
-    "copies-disguised": Control("5 % copies, flipped, turned, shifted, gamma or noise", Copies(0.05, TRANSFORMS)),
-    "pasted": Control("a training patient's lesion in 10 % of the samples", Pasted(0.10)),
+PLANS_BY_NAME: dict[str, tuple[str, Plan]] = {
+    "independent": ("no fault: other patients of the same population", Independent()),
+    "modes-9": ("nine of ten modes (phantom:brain-modes)", ModesKept(9)),
+    "modes-7": ("seven of ten modes (phantom:brain-modes)", ModesKept(7)),
+    "modes-5": ("five of ten modes (phantom:brain-modes)", ModesKept(5)),
+    "modes-1": ("one of ten modes (phantom:brain-modes)", ModesKept(1)),
+    "weights": ("all modes, weights 99 to 1 (phantom:brain-modes)", ModesReweighted()),
+    "shrunken": ("a hundredth of the spread, shifted", Shrunken()),
+    "constant": ("the same grey everywhere", Fixed()),
+    "nan": ("NaN in one image of ten", Fixed(float("nan"), dose=0.1, name="not a number")),
+    "clipped": ("saturated, 8 bits", Clipped()),
+    "checkerboard": ("a grid of 2 % over every image", Checkerboard()),
+    "dropped": ("no lesion of 40 mm or more, one slice in sixteen", Dropped(shown=40.0)),
+    "copies-1": ("1 % copies of training images", Copies(0.01)),
+    "copies-2": ("2 % copies of training images", Copies(0.02)),
+    "copies-5": ("5 % copies of training images", Copies(0.05)),
+    "copies-20": ("20 % copies of training images", Copies(0.20)),
+    "copies-disguised": ("5 % copies, flipped, turned, shifted, gamma or noise", Copies(0.05, TRANSFORMS)),
+    "pasted": ("a training patient's lesion in 10 % of the samples", Pasted(0.10)),
 }
+"""Planted samplers by name: what they are, and what they do."""
+
+CONTROLS: dict[str, NamedControl] = {name: _named(title, plan) for name, (title, plan) in PLANS_BY_NAME.items()}
 """Planted samplers by name, for `medgan-qa audit control:NAME --suite synthesis`."""
-
-
-def control_sampler(name: str, cohort: Cohort) -> Subject:
-    """The planted sampler of a name.
-
-    Raises:
-        ConfigurationError: no such control, or a cohort whose population cannot be drawn from.
-    """
-    if name not in SAMPLERS:
-        raise ConfigurationError(
-            "There is no control of that name.",
-            expected=f"one of {', '.join(SAMPLERS)}",
-            found=name,
-            todo="`medgan-qa list models` shows what there is.",
-        )
-    if not isinstance(cohort, BrainSlices):
-        raise ConfigurationError(
-            "Controls draw new patients, which needs an embedded cohort.",
-            expected="phantom:brain-flair or phantom:brain-modes",
-            found=cohort.name,
-            where="--data",
-            todo="Leave --data out, or name one of them.",
-        )
-    return planted_sampler(cohort, SAMPLERS[name].plan)

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from medgan_qa import rng
 from medgan_qa.cohorts.cohort import CaseImages, Cohort, subset
+from medgan_qa.controls.named import NamedControl
 from medgan_qa.errors import ModelError
 from medgan_qa.metrics import body_mask, components, surround
 from medgan_qa.subjects.card import Card
@@ -105,6 +106,19 @@ class Insert:
         rows, columns = np.indices(reference.shape)
         spot = np.hypot(rows - y, columns - x) <= self.radius_px
         return np.where(spot, reference + np.float32(self.contrast), reference).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Both:
+    """One defect after the other; an eraser and an inserter leave the share of cases with a lesion as it is."""
+
+    first: Defect
+    second: Defect
+    name: str = "two defects"
+
+    def apply(self, reference: Float, lesion: Bool, g: np.random.Generator) -> Float:
+        """Apply both."""
+        return self.second.apply(self.first.apply(reference, lesion, g), lesion, g)
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,24 @@ def planted_translator(cohort: Cohort, defect: Defect, seed: int = 0) -> Subject
     return _subject(
         _Lookup(cohort, defect, seed), repr(defect), "translation", (images.image.shape[0], channels_out), (0.0, 1.0)
     )
+
+
+def _named(title: str, defect: Defect) -> NamedControl:
+    return NamedControl(title, lambda cohort: planted_translator(cohort, defect))
+
+
+CONTROLS: dict[str, NamedControl] = {
+    "faithful": _named("no fault: the real target image with 1 % noise", Faithful()),
+    "eraser-10": _named("lesions painted over in 10 % of the cases", Erase(0.1)),
+    "eraser": _named("every lesion painted over", Erase()),
+    "eraser-small": _named("lesions under 6 pixels painted over", Erase(below_mm=6.0)),
+    "attenuator": _named("lesions left 40 % of their contrast", Attenuate(0.4)),
+    "inverter": _named("bright lesions turned dark", Invert()),
+    "inserter": _named("a lesion in every lesion-free case", Insert()),
+    "constant": _named("the same grey everywhere", Constant()),
+    "nan": _named("NaN in one image of ten", NotANumber(0.1)),
+}
+"""Planted translators by name, for `medgan-qa audit control:NAME --suite translation`."""
 
 
 class ThresholdDetector:

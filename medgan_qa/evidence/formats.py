@@ -49,6 +49,7 @@ FORMATS: dict[str, Format] = {
     "criteria": Format("criteria.toml, criteria.json", _stored),
     "dataset": Format("a dataset's TOML file", _stored),
     "card": Format("model.card.toml", _stored),
+    "expert-reading": Format("an expert reading's TOML file", _stored),
     "lock": Format("criteria.lock.json", _model("medgan_qa.evidence.lock", "Lock")),
     "ledger-line": Format("a line of the attempt ledger", _model("medgan_qa.evidence.ledger", "Line")),
     "baseline-line": Format("a line of a baseline's history.jsonl", _stored),

@@ -1,6 +1,6 @@
-"""How much of a large run is drawn: fixed rules that keep the report readable, each told where it leaves something out.
+"""How much of a large exhibit is drawn: fixed rules, each told where it leaves something out.
 
-What is not drawn stands in the run's files, which are whole.
+What is not drawn stands in the run's files, which are whole. The limits stand in `limits`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medgan_qa.record import Exhibit
+from medgan_qa.report.limits import MOST_IMAGES, MOST_PANELS, MOST_POINTS, MOST_STEPS, MOST_STRATA
 from medgan_qa.report.numbers import counted
 
-MOST_POINTS = 1500
-MOST_STRATA = 120
-MOST_STEPS = 400
-MOST_PANELS = 40
-MOST_IMAGES = 120
 _KEPT_WHOLE = frozenset({"lost", "flat", "inverted", "invented"})
 
 

@@ -1,33 +1,38 @@
-"""The case table of a run, laid out for paper: audits of the same cases side by side, and a fixed rule for long ones.
+"""The case table of a run, laid out for paper: an audit's cases with a finding, worst first, and the columns that fit.
 
-Numbers are shortened for reading; rows and columns keep their order. The file `cases.csv` is whole and travels with the
-report.
+Numbers are shortened for reading. The file `cases.csv` is whole and travels with the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from medgan_qa.errors import RecordError
-from medgan_qa.report import numbers
+from medgan_qa.record import AuditResult
+from medgan_qa.report import limits, numbers
 from medgan_qa.report.facts import title, words
 from medgan_qa.report.svg import PX_PER_MM
 from medgan_qa.report.typography import text_width
 
-MOST_ROWS = 300
-FIRST_ROWS = 100
-MOST_FAILED = 1000
-FAILED = ("lost", "flat", "inverted", "invented", "error")
-"""What a case's status begins with if the case goes into a shortened table in any event."""
-PORTRAIT_MM, LANDSCAPE_MM = 174.0, 261.0
+FINDINGS = ("error", "lost", "inverted", "invented", "flat", "missed", "wrong", "weak")
+"""What a status begins with that says most, worst first; one of neither list comes after these."""
+SETTLED = re.compile(
+    r"(kept|clean|lesion-free|in place|measured|repeatable|stable|planted|correct|found|passed|same|not|no|too|nothing"
+    r"|none)\b"
+)
+"""What a status begins with if there is nothing to see in the case, or nothing was judged."""
 _IDS = ("case_id", "patient_id")
 _STATUS = ("status", "fate")
 _FONT_PX = 6.6 * 96 / 72
 _PADDING_PX, _PADDING_NUMBER_PX = 9.0, 15.0
 _WIDEST_PX = 40 * PX_PER_MM
+_WIDTH_PX = limits.CASE_TABLE_MM * PX_PER_MM
 _SAID = {"True": "yes", "False": "no"}
+
+Row = Mapping[str, str]
 
 
 class Column(NamedTuple):
@@ -38,42 +43,23 @@ class Column(NamedTuple):
     numeric: bool
 
 
-class Span(NamedTuple):
-    """A heading over the columns of one audit."""
-
-    title: str
-    columns: int
-
-
 class CaseTable(NamedTuple):
-    """Cases with the columns of one audit or of several."""
+    """Cases of one audit."""
 
     title: str
     said: str
-    """What is the same for all rows, and which rows are shown."""
-    spans: list[Span]
+    """Which rows and columns are shown, and what is the same for all of them."""
     columns: list[Column]
     rows: list[list[str]]
     percent: str
-    wide: bool
 
 
-class _Part(NamedTuple):
-    """Some columns of one audit, every cell as it is shown."""
-
-    name: str
-    columns: dict[str, list[str]]
-
-    @property
-    def width(self) -> float:
-        return sum(_width(name, cells) for name, cells in self.columns.items())
-
-
-def case_tables(path: Path, sentinels: Collection[str] = ()) -> list[CaseTable]:
-    """Lay out a case table.
+def case_tables(path: Path, audits: Sequence[AuditResult], sentinels: Collection[str] = ()) -> list[CaseTable]:
+    """Lay out a case table, audit after audit.
 
     Args:
         path: `cases.csv` of a run.
+        audits: what the audits came to; their exhibits say which cases are worst.
         sentinels: cases that are shown in any event.
 
     Returns:
@@ -85,11 +71,12 @@ def case_tables(path: Path, sentinels: Collection[str] = ()) -> list[CaseTable]:
     if not path.is_file():
         return []
     header, rows = _read(path)
-    groups: dict[tuple[str, ...], dict[str, list[dict[str, str]]]] = {}
-    for audit in dict.fromkeys(row["audit"] for row in rows):
-        own = [row for row in rows if row["audit"] == audit]
-        groups.setdefault(_key(audit, own), {})[audit] = own
-    return [table for audits in groups.values() for table in _tables(audits, header, sentinels)]
+    known = {audit.code: audit for audit in audits}
+    by_audit: dict[str, list[Row]] = {}
+    for row in rows:
+        by_audit.setdefault(row["audit"], []).append(row)
+    order = [*(code for code in known if code in by_audit), *(name for name in by_audit if name not in known)]
+    return [_table(name, by_audit[name], header, known.get(name), sentinels) for name in order]
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -107,109 +94,103 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return header, rows
 
 
-def _key(audit: str, rows: Sequence[dict[str, str]]) -> tuple[str, ...]:
-    """The same for audits that list the same cases, once each, in the same order."""
-    ids = tuple(row.get("case_id", "") for row in rows)
-    return ids if len(set(ids)) == len(ids) and all(ids) else (audit, *ids)
+def _table(
+    name: str, rows: Sequence[Row], header: Sequence[str], audit: AuditResult | None, sentinels: Collection[str]
+) -> CaseTable:
+    most = limits.CASE_ROWS_JUDGED if audit is not None and audit.criteria else limits.CASE_ROWS_OTHER
+    chosen, which = _chosen(rows, [] if audit is None else _worst(audit), sentinels, most)
+    held = {key: _cells(chosen, key) for key in _filled(chosen, header)}
+    alike = {key: cells[0] for key, cells in held.items() if len(cells) > 1 and len(set(cells)) == 1}
+    alike = {key: value for key, value in alike.items() if key not in _IDS}
+    fitting, left = _fitting({key: cells for key, cells in held.items() if key not in alike})
+    told = [which]
+    if alike:
+        told.append(f"The same in every row: {', '.join(f'{words(key)} {value}' for key, value in alike.items())}.")
+    if left:
+        told.append(f"Columns that stand in cases.csv only: {', '.join(map(words, left))}.")
+    heading = name if audit is None else f"{name} {audit.title}"
+    return _laid_out(heading, " ".join(told), fitting)
 
 
-def _tables(
-    audits: dict[str, list[dict[str, str]]], header: Sequence[str], sentinels: Collection[str]
-) -> list[CaseTable]:
-    chosen = _chosen(list(audits.values()), sentinels)
-    total = max(map(len, audits.values()))
-    parts = [_part(name, [rows[k] for k in chosen], _filled(rows, header)) for name, rows in audits.items()]
-    shared, constant = _shared(parts, len(chosen))
-    said = _said(constant, len(chosen), total, len(chosen) - min(FIRST_ROWS, total))
-    left = [_Part(p.name, {k: v for k, v in p.columns.items() if k not in shared and k not in constant}) for p in parts]
-    first = _Part("", shared)
-    packed = _packed(first, [part for part in left if part.columns])
-    name = ", ".join(audits)
-    return [
-        _table(name if place == 0 else f"{name}, continued", said if place == 0 else "", first, bundle)
-        for place, bundle in enumerate(packed or [[]])
-    ]
+def _worst(audit: AuditResult) -> list[str]:
+    """Cases that the audit's exhibits show as worst, in their order."""
+    shown = [case for one in audit.exhibits if one.kind == "panels" for case in one.data["cases"]]
+    return list(dict.fromkeys(str(case.get("case_id")) for case in shown if case.get("rule") == "worst"))
 
 
-def _part(name: str, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> _Part:
-    return _Part(name, {key: numbers.column([_SAID.get(row[key], row[key]) for row in rows]) for key in columns})
+def _chosen(rows: Sequence[Row], worst: Sequence[str], sentinels: Collection[str], most: int) -> tuple[list[Row], str]:
+    """The rows that are shown, and a sentence on the choice."""
+    total = numbers.counted(len(rows), "row")
+    if len(rows) <= most:
+        return list(rows), f"{total}, all shown."
+    ranks = {k: rank for k, row in enumerate(rows) if (rank := _rank(row, worst, sentinels)) is not None}
+    found = sorted(ranks, key=lambda k: (ranks[k], k))
+    if not found:
+        return [], f"None of {total} holds a finding. All rows: cases.csv."
+    which = f"all {len(found)}" if len(found) <= most else f"the first {most} of {len(found)}"
+    what = "with a finding" if any(_statuses(row) for row in rows) else "without a status"
+    return [rows[k] for k in found[:most]], f"Of {total} {which} {what}. All rows: cases.csv."
 
 
-def _filled(rows: Sequence[dict[str, str]], header: Sequence[str]) -> list[str]:
-    return [name for name in header if name != "audit" and any(row[name] for row in rows)]
+def _rank(row: Row, worst: Sequence[str], sentinels: Collection[str]) -> tuple[int, int] | None:
+    """Where a row stands among the findings; None for one that holds none."""
+    case = row.get("case_id", "")
+    if case in sentinels:
+        return 0, 0
+    if case in worst:
+        return 1, worst.index(case)
+    ranked = [_status_rank(status) for status in _statuses(row)]
+    # Without a status nothing tells a finding from another row: the file's order is all there is.
+    return min((rank for rank in ranked if rank is not None), default=None) if ranked else (3, 0)
 
 
-def _chosen(audits: Sequence[Sequence[dict[str, str]]], sentinels: Collection[str]) -> list[int]:
-    """Places of the rows that are shown: all of them, or the first and those that failed in any of the audits."""
-    count = len(audits[0])
-    if count <= MOST_ROWS:
-        return list(range(count))
-    failed = [
-        k
-        for k in range(FIRST_ROWS, count)
-        if audits[0][k].get("case_id") in sentinels or any(_failed(rows[k]) for rows in audits)
-    ]
-    return [*range(FIRST_ROWS), *failed[:MOST_FAILED]]
+def _statuses(row: Row) -> list[str]:
+    return [row[name] for name in _STATUS if row.get(name)]
 
 
-def _failed(row: dict[str, str]) -> bool:
-    return any(row.get(name, "").startswith(FAILED) for name in _STATUS)
+def _status_rank(status: str) -> tuple[int, int] | None:
+    first = next((k for k, word in enumerate(FINDINGS) if status.startswith(word)), None)
+    if first is not None:
+        return 2, first
+    return None if SETTLED.match(status) else (2, len(FINDINGS))
 
 
-def _shared(parts: Sequence[_Part], count: int) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Columns that stand once before all audits, and those that say the same in every row and are told in words."""
-    seen: dict[str, list[list[str]]] = {}
-    for part in parts:
-        for name, cells in part.columns.items():
-            seen.setdefault(name, []).append(cells)
-    same = {name: held[0] for name, held in seen.items() if all(cells == held[0] for cells in held)}
-    alike = {name: cells[0] for name, cells in same.items() if count > 1 and len(set(cells)) == 1 and name not in _IDS}
-    common = {
-        name: cells for name, cells in same.items() if name not in alike and (name in _IDS or len(seen[name]) > 1)
-    }
-    order = [*(name for name in _IDS if name in common), *(name for name in common if name not in _IDS)]
-    return {name: common[name] for name in order}, alike
+def _cells(rows: Sequence[Row], key: str) -> list[str]:
+    return numbers.column([_SAID.get(row[key], row[key]) for row in rows])
 
 
-def _said(constant: dict[str, str], shown: int, total: int, further: int) -> str:
-    told = [f"{words(name)} {value}" for name, value in constant.items()]
-    alike = f"The same in every row shown: {', '.join(told)}. " if told else ""
-    if shown == total:
-        return f"{numbers.counted(total, 'row')}. {alike}".strip()
-    first = f"Shown are the first {FIRST_ROWS} of {numbers.counted(total, 'row')}"
-    rule = f"a status that begins with {', '.join(FAILED[:-1])} or {FAILED[-1]}, or a sentinel case"
-    if not further:
-        return f"{first}; no other has {rule}. {alike}All stand in cases.csv.".strip()
-    most = f" (no more than {MOST_FAILED} of them)" if further >= MOST_FAILED else ""
-    return f"{first} and {further} others with {rule}{most}. {alike}All stand in cases.csv.".strip()
+def _filled(rows: Sequence[Row], header: Sequence[str]) -> list[str]:
+    """Columns with anything in them: case and patient, the status, then the others in their order."""
+    filled = [name for name in header if name != "audit" and any(row[name] for row in rows)]
+    first = [name for name in (*_IDS, *_STATUS) if name in filled]
+    return [*first, *(name for name in filled if name not in first)]
 
 
-def _packed(first: _Part, parts: Sequence[_Part]) -> list[list[_Part]]:
-    """Audits side by side, as many as a page across holds."""
-    bundles: list[list[_Part]] = []
-    for part in parts:
-        room = LANDSCAPE_MM * PX_PER_MM - first.width - sum(one.width for one in (bundles[-1] if bundles else []))
-        if bundles and part.width <= room:
-            bundles[-1].append(part)
+def _fitting(held: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns that a page across holds, and the names of the others."""
+    fitting: dict[str, list[str]] = {}
+    left: list[str] = []
+    room = _WIDTH_PX
+    for key, cells in held.items():
+        room -= _width(key, cells)
+        if room >= 0 or not fitting:
+            fitting[key] = cells
         else:
-            bundles.append([part])
-    return bundles
+            left.append(key)
+            room += _width(key, cells)
+    return fitting, left
 
 
-def _table(name: str, said: str, first: _Part, parts: Sequence[_Part]) -> CaseTable:
-    columns = [(key, cells) for part in (first, *parts) for key, cells in part.columns.items()]
-    widths = [_width(key, cells) for key, cells in columns]
+def _laid_out(name: str, said: str, held: Mapping[str, list[str]]) -> CaseTable:
+    widths = [_width(key, cells) for key, cells in held.items()]
     total = sum(widths) or 1.0
-    wide = total > PORTRAIT_MM * PX_PER_MM
     # A table of few columns is kept narrow: rows that reach across the page are hard to follow.
-    percent = 100.0 if wide else min(100.0, 150 * total / (PORTRAIT_MM * PX_PER_MM))
+    percent = min(100.0, 130 * total / _WIDTH_PX)
     shown = [
         Column(title(key), f"{100 * width / total:.3f}", _numeric(cells))
-        for (key, cells), width in zip(columns, widths, strict=True)
+        for (key, cells), width in zip(held.items(), widths, strict=True)
     ]
-    spans = [Span(part.name, len(part.columns)) for part in (first, *parts) if part.columns] if len(parts) > 1 else []
-    rows = [list(row) for row in zip(*(cells for _, cells in columns), strict=True)]
-    return CaseTable(name, said, spans, shown, rows, f"{percent:.3f}", wide)
+    return CaseTable(name, said, shown, [list(row) for row in zip(*held.values(), strict=True)], f"{percent:.3f}")
 
 
 def _width(name: str, cells: Sequence[str]) -> float:

@@ -12,12 +12,14 @@ from medgan_qa.record import Record
 from medgan_qa.report import numbers
 from medgan_qa.report.facts import plain, title
 
-_ROLES = {
+ROLES = {
     "viewed": "viewed by people",
     "pipeline_input": "input of a further processing step",
     "training_only": "training of other models only",
     "discriminator_only": "only the discriminator's score is used",
 }
+"""What may become of the output, in words."""
+_NO_ROLE = (None, "", "not declared")
 
 
 class Statement(NamedTuple):
@@ -54,11 +56,10 @@ def _told(clause: str, label: str, value: Any, todo: str) -> Statement:
 
 def _purpose(record: Record) -> list[Statement]:
     context = table(record, "context")
-    # An empty list was declared too: it says that nothing is excluded.
-    role = context.get("output_role") or as_mapping(record.subject.get("card")).get("output_role")
+    role = output_role(record)
     rows = (
         ("intended-use", "Intended use", context.get("intended_use"), "intended_use"),
-        ("output-role", "Role of the generated output", _ROLES.get(str(role), role), "output_role"),
+        ("output-role", "Role of the generated output", ROLES.get(role, role), "output_role"),
         ("anatomy", "Anatomy", context.get("anatomy"), "anatomy"),
         ("user", "Intended user", context.get("user"), "user"),
         ("claims", "Claims", _claims(record), "claims"),
@@ -68,6 +69,12 @@ def _purpose(record: Record) -> list[Statement]:
         _told(clause, label, value, f"Set {key} in [context] of the criteria file.")
         for clause, label, value, key in rows
     ]
+
+
+def output_role(record: Record) -> str:
+    """What becomes of the output, as the criteria declare it, else the model card; empty where neither does."""
+    declared = (table(record, "context"), as_mapping(record.subject.get("card")))
+    return next((str(one["output_role"]) for one in declared if one.get("output_role") not in _NO_ROLE), "")
 
 
 def _claims(record: Record) -> list[str]:

@@ -13,7 +13,7 @@ from medgan_qa.report.svg import ACCENT, FAINT, MUTED, PAGE_WIDTH, drawing, line
 from medgan_qa.report.typography import text_width
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 560.0, 28.0, 44.0
-_PLOT_HEIGHT = 240.0
+_PLOT_HEIGHT = 200.0
 
 # Vermilion, blue, green, purple, orange, sky blue and grey stay apart under the common colour-vision deficiencies.
 _COLOURS = ("#0072b2", "#e69f00", "#c43c00", "#7b3294", "#009e73", "#56b4e9", "#6b6b6b")

@@ -12,12 +12,13 @@ from medgan_qa.report.figures_charts import axis_range, scale, tick_text, ticks
 from medgan_qa.report.svg import ACCENT, FAINT, INK, MUTED, PAGE_WIDTH, RULE, drawing, line, tag, text
 from medgan_qa.report.typography import text_width, wrap
 
-_LABEL_WIDTH = 168.0
-_PLOT_START, _PLOT_END = 182.0, 402.0
-_ESTIMATE, _SAMPLE = 416.0, 536.0
+_LABEL_WIDTH = 160.0
+_PLOT_START, _PLOT_END = 172.0, 352.0
+_ESTIMATE, _SAMPLE = 364.0, 520.0
 _SIZE, _LEADING, _ROW_GAP = 9.6, 12.0, 8.0
 _HEAD, _FOOT = 36.0, 36.0
-_ROWS_PER_DRAWING = 40
+ROWS_PER_DRAWING = 12
+"""A third of a page, so that a long plot flows over pages and leaves no gap before it."""
 _BEYOND = "#f3efe6"
 
 Side = Literal["max", "min"]
@@ -44,7 +45,7 @@ class _Row(NamedTuple):
 
 
 def forest(data: Mapping[str, Any], title: str) -> list[Markup]:
-    """Interval plots, as many drawings as the rows need.
+    """Interval plots over one axis, as many drawings as the rows need.
 
     Args:
         data: `unit`, `rows` (each with label, value, low, high, n, clusters, unit_of_analysis, and `reason` where the
@@ -52,8 +53,14 @@ def forest(data: Mapping[str, Any], title: str) -> list[Markup]:
         title: text alternative of the drawings.
     """
     rows = _rows(data["rows"], data.get("unit", "1"))
-    pages = [rows[start : start + _ROWS_PER_DRAWING] for start in range(0, len(rows), _ROWS_PER_DRAWING)]
-    return [_plot(page, data, title) for page in pages]
+    pages = [rows[start : start + ROWS_PER_DRAWING] for start in range(0, len(rows), ROWS_PER_DRAWING)]
+    axis = _range(data)
+    return [_plot(page, data, title, axis) for page in pages]
+
+
+def _range(data: Mapping[str, Any]) -> tuple[float, float]:
+    values = [row[key] for row in data["rows"] for key in ("value", "low", "high") if row.get(key) is not None]
+    return axis_range(data.get("x"), [*values, *(data.get("limit") or {}).values()])
 
 
 def _rows(entries: Sequence[Mapping[str, Any]], unit: str) -> list[_Row]:
@@ -82,19 +89,22 @@ def _estimate(entry: Mapping[str, Any], unit: str) -> list[str]:
     if value is None:
         reason = f"not obtained: {entry.get('reason') or 'no reason given'}"
         return wrap(reason, _SAMPLE - _PLOT_START - 12, _SIZE)
-    ends = [numbers.span(entry.get("low"), entry.get("high"), unit)] if _has_interval(entry) else []
-    return [numbers.quantity(value, unit), *ends]
+    estimate = numbers.quantity(value, unit)
+    if not _has_interval(entry):
+        return [estimate]
+    ends = numbers.span(entry.get("low"), entry.get("high"), unit)
+    joined = f"{estimate} ({ends})"
+    return [joined] if text_width(joined, _SIZE) <= _SAMPLE - _ESTIMATE - 8 else [estimate, ends]
 
 
 def _has_interval(entry: Mapping[str, Any]) -> bool:
     return entry.get("low") is not None or entry.get("high") is not None
 
 
-def _plot(rows: Sequence[_Row], data: Mapping[str, Any], title: str) -> Markup:
+def _plot(rows: Sequence[_Row], data: Mapping[str, Any], title: str, axis: tuple[float, float]) -> Markup:
     unit = data.get("unit", "1")
     limits: Mapping[Side, float] = data.get("limit") or {}
-    values = [row.data[key] for row in rows for key in ("value", "low", "high") if row.data.get(key) is not None]
-    low, high = axis_range(data.get("x"), [*values, *limits.values()])
+    low, high = axis
     across = scale(low, high, _PLOT_START, _PLOT_END)
     bottom = _HEAD + sum(row.height for row in rows)
     parts = [

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from medgan_qa.errors import RecordError
 from medgan_qa.record import Exhibit
 from medgan_qa.report import numbers
-from medgan_qa.report.bounds import MOST_PANELS
+from medgan_qa.report.limits import MOST_PANELS
 from medgan_qa.report.pictures import (
     LESION,
     READING,
@@ -69,7 +69,7 @@ def panels(exhibit: Exhibit, folder: Path) -> Panels:
         folder: the run's folder.
 
     Returns:
-        One row a case, in the order of `cases`; no more than `bounds.MOST_PANELS`.
+        One row a case, in the order of `cases`; no more than `limits.MOST_PANELS`.
 
     Raises:
         RecordError: the file is missing, lies outside the folder, or does not hold one image a case.
@@ -83,8 +83,9 @@ def panels(exhibit: Exhibit, folder: Path) -> Panels:
     if reach is not None:
         columns.append(Column("Difference", f"output {numbers.MINUS} reference"))
     display = exhibit.data.get("display") or [0.0, 1.0]
+    said = {role: names.get(role, _SHOWN[role]) for role in roles}
     rows = [
-        _row(case, {name: array[index] for name, array in arrays.items()}, roles, (display[0], display[1]), reach)
+        _row(case, {name: array[index] for name, array in arrays.items()}, said, (display[0], display[1]), reach)
         for index, case in enumerate(cases[:MOST_PANELS])
     ]
     return Panels(columns, rows, _key(arrays), None if reach is None else colour_bar(reach))
@@ -147,13 +148,13 @@ def difference_range(arrays: Mapping[str, Array]) -> float | None:
 def _row(
     case: Mapping[str, Any],
     images: Mapping[str, Array],
-    roles: list[str],
+    said: Mapping[str, str],
     display: tuple[float, float],
     reach: float | None,
 ) -> PanelRow:
     label, case_id = str(case.get("label", "")), str(case.get("case_id", ""))
     name = f"{case_id}, {label}" if label else case_id
-    drawn = [_image(images, role, display, f"{name}: {_SHOWN[role]}") for role in roles]
+    drawn = [_image(images, role, display, f"{name}: {words}") for role, words in said.items()]
     if reach is not None:
         difference = finite(images["output"]) - finite(images["reference"])
         drawn.append(picture(coloured(difference, reach), [], f"{name}: difference of output and reference"))

@@ -16,6 +16,7 @@ from medgan_qa.report.annex import require_unchanged
 from medgan_qa.report.clauses import require_clauses, required
 from medgan_qa.report.company import company
 from medgan_qa.report.marks import mark_css
+from medgan_qa.report.paper import on_paper
 from medgan_qa.report.resources import Templates
 from medgan_qa.report.view import build_view
 
@@ -30,7 +31,7 @@ def render_html(record: Record, folder: Path, templates: Path | None = None) -> 
             variable `MEDGAN_QA_TEMPLATES` names, if any.
 
     Returns:
-        The page; the same Record, folder and templates always give the same text.
+        The page, with all that is shown on screen; the same Record, folder and templates always give the same text.
 
     Raises:
         RecordError: a file that the Record names cannot be read.
@@ -42,7 +43,8 @@ def render_html(record: Record, folder: Path, templates: Path | None = None) -> 
     clauses = required(found)
     view = build_view(record, folder, company(found), clauses, found)
     page = render_template("report.html.j2", found, view=view)
-    require_clauses(page, clauses, found)
+    # What is for the screen alone answers no clause: the report that is signed is the one on paper.
+    require_clauses(on_paper(page), clauses, found)
     return page
 
 

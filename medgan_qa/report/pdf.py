@@ -13,6 +13,7 @@ from typing import Any
 from medgan_qa.errors import MissingDependencyError
 from medgan_qa.report.attachments import Attached
 from medgan_qa.report.files import replace_file
+from medgan_qa.report.paper import on_paper
 
 _VARIANT = "pdf/a-3a"
 _CREATED = re.compile(r'<meta name="dcterms\.created" content="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)Z">')
@@ -55,6 +56,7 @@ def render_pdf(html: str, out: Path, attachments: Sequence[Attached] = ()) -> No
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
 
+    html = on_paper(html)
     page = HTML(string=html, url_fetcher=URLFetcher(allowed_protocols={"data"}))
     identifier = hashlib.sha256(html.encode()).hexdigest()[:32].encode()
     # The names of a PDF's attachments have to be sorted.

@@ -61,19 +61,15 @@ def regulation_map(templates: Templates, gaps: Mapping[str, str], known: Collect
     edition, date = (table.get(key) for key in ("edition", "date"))
     if not edition or not date:
         raise _wrong("The regulation map has no edition", "edition and date", str(sorted(table)), templates)
+    if "position" in table:
+        expected = "entries on positions in positions.toml, where sources, suites and roles have their place"
+        raise _wrong("The regulation map holds positions", expected, f"position in {_FILE}", templates)
     made: dict[tuple[str, str], list[Requirement]] = {}
     for entry in table.get("entry", []):
         _check(entry, known, templates)
         status = f"{entry['status']}{f' {CHECK}' if entry.get('check') else ''}"
         made.setdefault((entry["source"], status), []).append(_requirement(entry, gaps))
     return RegulationMap(str(edition), str(date), [Source(*named, asked) for named, asked in made.items()])
-
-
-def positions(templates: Templates, suite: str) -> list[str]:
-    """What is known of the kind of product that a suite is about: context for the reader, and no verdict."""
-    entries = templates.table(_FILE).get("position", [])
-    told = [entry for entry in entries if suite in entry.get("suites", [])]
-    return [f"{entry['text']}{f' {CHECK}' if entry.get('check') else ''}" for entry in told]
 
 
 def _requirement(entry: Mapping[str, Any], gaps: Mapping[str, str]) -> Requirement:

@@ -21,7 +21,7 @@ VARIABLE = "MEDGAN_QA_TEMPLATES"
 SHIPPED = "shipped/"
 """Before the name of a template, for the package's own version of it."""
 _TEMPLATE = re.compile(r"parts/[A-Za-z0-9_-]+\.j2|report\.html\.j2")
-_TABLES = ("company.toml", "company.css", "clauses.toml", "regulations.toml", "glossary.toml")
+_TABLES = ("company.toml", "company.css", "clauses.toml", "regulations.toml", "positions.toml", "glossary.toml")
 _CHECKED = (".j2", ".toml", ".css", ".html")
 
 

@@ -9,16 +9,17 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from medgan_qa.record import Accounting, AuditResult, IndexEntry, Precondition, Record
+from medgan_qa.record import Accounting, AuditResult, Exclusion, IndexEntry, Precondition, Record, Verdict
 from medgan_qa.report import view_facts as of
 from medgan_qa.report.annex import FileDigest, Term, Verbatim, criteria_text, file_digests, glossary
 from medgan_qa.report.case_tables import CaseTable, case_tables
 from medgan_qa.report.clauses import Clause
 from medgan_qa.report.company import Company
-from medgan_qa.report.declared import Statement, as_mapping, statements
+from medgan_qa.report.declared import Statement, as_mapping, output_role, statements
 from medgan_qa.report.facts import Fact, Grid, Pair, facts, grids, pairs
 from medgan_qa.report.marks import Mark, mark
-from medgan_qa.report.regulations import RegulationMap, positions, regulation_map
+from medgan_qa.report.positions import Positions, positions
+from medgan_qa.report.regulations import RegulationMap, regulation_map
 from medgan_qa.report.resources import Templates
 from medgan_qa.report.sections import SECTIONS, Section
 from medgan_qa.report.view_audits import AuditView, anchor, audit_views, not_run
@@ -44,6 +45,16 @@ _OWN_WORDS = (
 )
 
 
+_SCHEMES: dict[tuple[str, ...], tuple[str, str]] = {
+    ("Congruence", "Coverage", "Constraint", "Completeness", "Consistency", "Comprehension", "Compliance"): (
+        "The seven Cs of the synthetic medical data scorecard",
+        "Headings after Zamzmi et al. 2025 (Communications Engineering 4:130). The measurements are this tool's own: "
+        "features are normalised by the real reference alone, and a copy of the training set scores nothing.",
+    )
+}
+"""Title and source of a published scheme, by its headings: a Record holds the headings alone."""
+
+
 class Gap(NamedTuple):
     """A clause that was not declared."""
 
@@ -64,12 +75,21 @@ class IndexRow(NamedTuple):
 
 
 class Unrun(NamedTuple):
-    """An audit that came to no pass and no fail."""
+    """Audits that came to no pass and no fail for one reason."""
 
-    code: str
-    title: str
+    audits: list[tuple[str, str]]
+    """Code and title."""
     mark: Mark
     reason: str
+
+
+class Account(NamedTuple):
+    """What became of the enrolled cases, in audits where it is the same."""
+
+    audits: list[str]
+    enrolled: int
+    excluded: list[Exclusion]
+    analysed: int
 
 
 class Condition(NamedTuple):
@@ -110,9 +130,11 @@ class View(NamedTuple):
     sentinels_open: list[SentinelRow]
     limits_short: list[str]
     headings: list[IndexRow]
+    scheme: tuple[str, str]
+    """Title of the scheme that the headings belong to, and what is to be said of it."""
     said: dict[str, Statement]
     gaps: list[Gap]
-    positions: list[str]
+    positions: Positions
     references: list[Fact]
     subject: list[Pair]
     card: list[Pair]
@@ -126,7 +148,7 @@ class View(NamedTuple):
     data: list[Pair]
     data_tables: list[Grid]
     leakage: str
-    accounting: list[Accounting]
+    accounting: list[Account]
     lock: list[Pair]
     lock_sentence: str
     methods: Methods
@@ -190,9 +212,10 @@ def build_view(record: Record, folder: Path, company: Company, clauses: list[Cla
         sentinels_open=[item for item in sentinels if item.mark.name != "pass"],
         limits_short=[_first_sentence(text) for text in record.limitations[:3]],
         headings=[_index(entry) for entry in record.index],
+        scheme=_SCHEMES.get(tuple(e.name for e in record.index), ("Headings of the scheme that the suite follows", "")),
         said=said,
         gaps=gaps,
-        positions=positions(templates, record.suite),
+        positions=positions(templates, record.suite, output_role(record)),
         references=_references(record, rows),
         subject=pairs(of.subject_facts(record.subject)),
         card=pairs(of.card_facts(record.subject)),
@@ -206,7 +229,7 @@ def build_view(record: Record, folder: Path, company: Company, clauses: list[Cla
         data=pairs(of.data_facts(record.data)),
         data_tables=grids(record.data),
         leakage=_leakage(record),
-        accounting=record.accounting,
+        accounting=_accounts(record.accounting),
         lock=pairs(of.lock_facts(record.criteria_lock)),
         lock_sentence=of.lock_sentence(record.criteria_lock),
         methods=methods(record),
@@ -214,12 +237,12 @@ def build_view(record: Record, folder: Path, company: Company, clauses: list[Cla
         hazards=hazards,
         deviations=record.deviations,
         limitations=record.limitations,
-        unrun=[Unrun(a.code, a.title, mark(a.verdict), a.reason) for a in not_run(record)],
+        unrun=_unrun(not_run(record)),
         attempts=attempts_view(record.attempts),
         comparison=comparison_view(record.comparison),
         residual=residual(record, rows, hazards),
         signing=signed,
-        cases=case_tables(folder / "cases.csv", {item.case_id for item in record.sentinels}),
+        cases=case_tables(folder / "cases.csv", record.audits, {item.case_id for item in record.sentinels}),
         criteria_text=criteria_text(folder),
         configured=[_configured(audit) for audit in record.audits],
         qualification=_qualification(record),
@@ -232,6 +255,25 @@ def build_view(record: Record, folder: Path, company: Company, clauses: list[Cla
 
 def _condition(item: Precondition) -> Condition:
     return Condition(item.id, item.requirement, item.found, mark(item.verdict), item.reason)
+
+
+def _unrun(audits: list[AuditResult]) -> list[Unrun]:
+    held: dict[tuple[Verdict, str], list[tuple[str, str]]] = {}
+    for audit in audits:
+        held.setdefault((audit.verdict, audit.reason), []).append((audit.code, audit.title))
+    return [Unrun(named, mark(verdict), reason) for (verdict, reason), named in held.items()]
+
+
+def _accounts(listed: list[Accounting]) -> list[Account]:
+    made: list[Account] = []
+    for item in listed:
+        own = Account([item.audit], item.enrolled, item.excluded, item.analysed)
+        same = next((one for one in made if one[1:] == own[1:]), None)
+        if same is None:
+            made.append(own)
+        else:
+            same.audits.append(item.audit)
+    return made
 
 
 def _index(entry: IndexEntry) -> IndexRow:

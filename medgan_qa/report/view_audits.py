@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from medgan_qa.record import AuditResult, Criterion, Exhibit, Record, Verdict
+from medgan_qa.report import limits, paper
 from medgan_qa.report.alternatives import alternative
 from medgan_qa.report.bounds import bounded
 from medgan_qa.report.facts import Fact, Grid, facts, grids, plain
 from medgan_qa.report.figures_charts import curves, scatter
-from medgan_qa.report.figures_forest import forest
+from medgan_qa.report.figures_forest import ROWS_PER_DRAWING, forest
 from medgan_qa.report.figures_panels import Panels, panels
 from medgan_qa.report.figures_sheet import sheet
 from medgan_qa.report.marks import Mark, mark
@@ -31,6 +32,15 @@ class ExhibitView(NamedTuple):
     drawings: list[Markup]
     panels: Panels | None
     table: Grid | None
+    paper: list[bool]
+    """Which of its cases, rows or drawings go on paper."""
+    left: str
+    """What of it paper leaves out."""
+
+    @property
+    def printed(self) -> bool:
+        """Whether any of it goes on paper."""
+        return any(self.paper)
 
 
 class AuditView(NamedTuple):
@@ -45,6 +55,8 @@ class AuditView(NamedTuple):
     criteria: list[CriterionRow]
     measured: Measured
     exhibits: list[ExhibitView]
+    elsewhere: str
+    """Which exhibits paper leaves out altogether."""
     notes: list[str]
     parameters: list[Fact]
     tables: list[Grid]
@@ -72,6 +84,11 @@ def anchor(code: str) -> str:
 
 
 def _audit(audit: AuditResult, rows: list[CriterionRow], folder: Path, figure: int) -> AuditView:
+    printed = paper.printed_exhibits(audit)
+    exhibits = [
+        exhibit_view(item, audit, folder, figure + place, shown)
+        for place, (item, shown) in enumerate(zip(audit.exhibits, printed, strict=True), 1)
+    ]
     return AuditView(
         anchor=anchor(audit.code),
         code=audit.code,
@@ -81,9 +98,8 @@ def _audit(audit: AuditResult, rows: list[CriterionRow], folder: Path, figure: i
         reason=audit.reason,
         criteria=[] if all(row.reason in audit.reason for row in rows) else rows,
         measured=measured(audit),
-        exhibits=[
-            exhibit_view(item, audit.criteria, folder, figure + place) for place, item in enumerate(audit.exhibits, 1)
-        ],
+        exhibits=exhibits,
+        elsewhere=_elsewhere([exhibit for exhibit in exhibits if not exhibit.printed]),
         notes=audit.notes,
         parameters=facts(audit.parameters, capital=False, tables=False),
         tables=grids(audit.parameters),
@@ -91,8 +107,20 @@ def _audit(audit: AuditResult, rows: list[CriterionRow], folder: Path, figure: i
     )
 
 
-def exhibit_view(exhibit: Exhibit, criteria: Sequence[Criterion], folder: Path, number: int) -> ExhibitView:
+def _elsewhere(exhibits: Sequence[ExhibitView]) -> str:
+    told = "; ".join(f"exhibit {exhibit.number}, {exhibit.title}" for exhibit in exhibits)
+    return f"In report.html only: {told}." if told else ""
+
+
+def exhibit_view(exhibit: Exhibit, audit: AuditResult, folder: Path, number: int, printed: bool = True) -> ExhibitView:
     """Draw one exhibit; an interval plot without a limit gets that of the criterion that judged one of its rows.
+
+    Args:
+        exhibit: what to draw.
+        audit: whose exhibit it is.
+        folder: the run's folder.
+        number: its number in the report.
+        printed: whether it goes on paper; on screen it is shown in any event.
 
     Raises:
         RecordError: its arrays cannot be read.
@@ -105,7 +133,7 @@ def exhibit_view(exhibit: Exhibit, criteria: Sequence[Criterion], folder: Path, 
     if exhibit.kind == "panels":
         shown = panels(exhibit, folder)
     elif exhibit.kind == "forest":
-        drawings = forest({**data, "limit": _limit(data, criteria)}, words)
+        drawings = forest({**data, "limit": _limit(data, audit.criteria)}, words)
     elif exhibit.kind == "scatter":
         drawings = [scatter(data, words)]
     elif exhibit.kind == "curves":
@@ -115,7 +143,34 @@ def exhibit_view(exhibit: Exhibit, criteria: Sequence[Criterion], folder: Path, 
     else:
         table = _counts(exhibit.data)
     caption = f"{exhibit.caption} {omitted}".strip()
-    return ExhibitView(number, exhibit.kind, exhibit.title, caption, drawings, shown, table)
+    parts = len(shown.rows) if shown else len(table.rows) if table else len(drawings)
+    on_paper = _on_paper(exhibit, parts, paper.judged(audit)) if printed else [False] * max(parts, 1)
+    left = _left(exhibit, on_paper)
+    return ExhibitView(number, exhibit.kind, exhibit.title, caption, drawings, shown, table, on_paper, left)
+
+
+def _on_paper(exhibit: Exhibit, parts: int, judged: bool) -> list[bool]:
+    if exhibit.kind == "panels":
+        return paper.printed_cases(exhibit.data["cases"][:parts], judged) or [True]
+    if exhibit.kind == "counts":
+        most = limits.PAPER_ROWS_JUDGED if judged else limits.PAPER_ROWS_OTHER
+    elif exhibit.kind == "sheet":
+        most = limits.PAPER_SHEET_ROWS_JUDGED if judged else limits.PAPER_SHEET_ROWS_OTHER
+    else:
+        most = parts if judged or exhibit.kind != "forest" else limits.PAPER_PLOTS_OTHER
+    return paper.printed_first(parts, most) or [True]
+
+
+def _left(exhibit: Exhibit, on_paper: Sequence[bool]) -> str:
+    if all(on_paper) or not any(on_paper):
+        return ""
+    if exhibit.kind == "forest":
+        shown, total = ROWS_PER_DRAWING * sum(on_paper), len(bounded(exhibit)[0]["rows"])
+    else:
+        shown, total = sum(on_paper), len(on_paper)
+    named = "cases" if exhibit.kind == "panels" else "rows of images" if exhibit.kind == "sheet" else "rows"
+    which = "" if exhibit.kind == "panels" else "the first "
+    return f"Printed: {which}{shown} of {total} {named}; report.html shows all."
 
 
 def _limit(data: Mapping[str, Any], criteria: Sequence[Criterion]) -> Mapping[Any, float] | None:

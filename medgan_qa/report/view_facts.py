@@ -111,10 +111,14 @@ def packages(environment: Mapping[str, Any]) -> str:
 
 
 def detector_rows(record: Record) -> list[MeasurementRow]:
-    """The measurements of the detector's own performance; the same number from several audits once."""
+    """The measurements of the detector's own performance; the same number from several audits once.
+
+    Strata that an audit made for a purpose of its own stand in its table.
+    """
     found = [item for audit in record.audits for item in audit.measurements if ".detector_" in item.id]
     once = {(item.label, item.value, item.stratum): item for item in reversed(found)}
-    return [measurement_row(item) for item in reversed(once.values())]
+    overall = {item.label for item in found if not item.stratum}
+    return [measurement_row(item) for item in reversed(once.values()) if not item.stratum or item.label not in overall]
 
 
 def detector_facts(record: Record) -> list[Fact]:

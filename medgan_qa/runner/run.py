@@ -99,7 +99,7 @@ def run_audit(
     if detector is not None:
         require_task(detector, "segmentation", "--detector")
     require_test_partition(cohort)
-    run: Run = RUNS[suite.task](subject, cohort, detector, engine, seed, **{**suite.options, **(options or {})})
+    run: Run = RUNS[suite.name](subject, cohort, detector, engine, seed, **{**suite.options, **(options or {})})
     for partition in run.partitions:
         cohort.require_readable(partition)
     run.dry_run()

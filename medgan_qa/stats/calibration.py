@@ -2,7 +2,7 @@
 
 Scores are such that small is suspicious, and a unit is flagged if its score lies strictly below the threshold. All is
 distribution-free: it rests on held-out and innocent new units being exchangeable, and on units being independent.
-Slices of one patient are not: draw one a patient (`one_per_cluster`).
+Slices of one patient are not; take one a patient.
 
 References:
     S. S. Wilks, "Determination of sample sizes for setting tolerance limits", Ann. Math. Statist. 12 (1941) 91-96: the
@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from medgan_qa.stats._arguments import Sided, cluster_codes, finite_vector, tail_probability
-from medgan_qa.stats.proportions import clopper_pearson
+from medgan_qa.stats._arguments import Sided, finite_vector, tail_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +39,6 @@ class CalibratedThreshold:
     """Lower end of the interval for the rate of this very threshold, in [0, 1]."""
     high: float
     """Upper end, in [0, 1]; with ties still an upper bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlaggedShare:
-    """The share of units that are what the flag is for (copies), false alarms allowed for."""
-
-    value: float
-    """Estimate (p - f) / (1 - f), not below 0, in [0, 1]."""
-    low: float
-    """Lower end, in [0, 1]."""
-    high: float
-    """Upper end, in [0, 1]."""
 
 
 def required_held_out(false_alarm: float) -> int:
@@ -125,65 +111,12 @@ def excess_test(flagged: int, m: int, flagged_held_out: int, n: int) -> float:
     return min(1.0, float(np.exp(special.logsumexp(log_terms))))
 
 
-def copy_rate_interval(flagged: int, m: int, rank: int, n: int, alpha: float = 0.05, sided: Sided = 1) -> FlaggedShare:
-    """Share c of copies among m new units, from how many a threshold of known false-alarm rate flags.
-
-    Copies are flagged always, other units at the false-alarm rate f, so the share flagged is p = c + (1 - c) f and
-    c = (p - f) / (1 - f). That every copy is flagged (sensitivity 1) is assumed, and holds for what the score was built
-    to undo; c counts detectable copies.
-
-    Low end: (p_low - f_high) / (1 - f_high), each bound at half the error rate, so that both hold together; 0 if
-    negative. f_high is the exact bound for the rank-th smallest of n held-out scores, and takes new units that are no
-    copies to score like held-out ones. High end: the Clopper-Pearson bound of p, as if no flag were a false alarm: it
-    does not take the new units to score like held-out ones.
-
-    Args:
-        flagged: new units strictly below the threshold.
-        m: new units.
-        rank: the threshold is the rank-th smallest held-out score, 1 <= rank <= n.
-        n: held-out units.
-        alpha: error rate.
-        sided: 1: each end is a one-sided bound at level 1 - alpha; 2: alpha / 2 on each side.
-
-    Raises:
-        ValueError: an argument is not an integer or outside its range.
-    """
-    tail = tail_probability(alpha, sided)
-    _check_count(flagged, m, "flagged")
-    _check_count(rank, n, "rank")
-    if rank < 1 or m < 1:
-        raise ValueError(f"rank and m must be at least 1, got rank={rank}, m={m}")
-    flagged_low = clopper_pearson(flagged, m, tail / 2)[0]
-    alarm_high = _rate_bounds(rank, n, tail / 2)[1]
-    value, low = (_beyond(p, f) for p, f in ((flagged / m, rank / (n + 1)), (flagged_low, alarm_high)))
-    return FlaggedShare(value, low, clopper_pearson(flagged, m, tail)[1])
-
-
-def one_per_cluster(cluster: Iterable[Hashable], generator: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of one unit of each cluster, drawn uniformly within it, in order of the clusters' first appearance.
-
-    Raises:
-        ValueError: a label is missing.
-    """
-    labels = list(cluster)
-    codes, clusters = cluster_codes(labels, len(labels))
-    order = generator.permutation(len(labels))
-    # The first unit of each cluster in a random order is a uniform draw from it.
-    chosen: NDArray[np.intp] = order[np.unique(codes[order], return_index=True)[1]]
-    return chosen[:clusters]
-
-
 def _rate_bounds(rank: int, n: int, tail: float) -> tuple[float, float]:
     """Bounds of the false-alarm rate of the rank-th smallest of n, each at error rate `tail`."""
     return (
         float(special.betaincinv(rank, n - rank + 1, tail)),
         float(special.betainccinv(rank, n - rank + 1, tail)),
     )
-
-
-def _beyond(p: float, f: float) -> float:
-    """Share beyond false alarms, (p - f) / (1 - f), not below 0."""
-    return max(0.0, (p - f) / (1.0 - f)) if f < 1.0 else 0.0
 
 
 def _log_choose(n: int, k: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -117,8 +117,7 @@ def inverse_of(subject: Subject) -> Subject | None:
     """
     if subject.inverse is not None or subject.card.inverse is None:
         return subject.inverse
-    named = subject.card.inverse
-    other = load_subject(named if named.startswith(REFERENCE) else str(subject.path.parent / named), subject.device)
+    other = _named(subject, subject.card.inverse)
     there, back = subject.card, other.card
     if back.task != "translation" or (back.channels_in, back.channels_out) != (there.channels_out, there.channels_in):
         raise ModelError(
@@ -126,9 +125,36 @@ def inverse_of(subject: Subject) -> Subject | None:
             expected=f"a translation of {there.channels_out} channels into {there.channels_in}",
             found=f"{back.task}, {back.channels_in} channels into {back.channels_out}",
             where=other.path,
-            todo=f"Correct inverse = {named!r} in the card of {subject.path.name}.",
+            todo=f"Correct inverse = {there.inverse!r} in the card of {subject.path.name}.",
         )
     return other
+
+
+def comparator_of(subject: Subject) -> Subject | None:
+    """The same classifier trained from scratch; None where there is none. Read when it is asked for.
+
+    Raises:
+        ModelError: what the card names cannot be loaded, is no discriminator, or takes other images.
+        ConfigurationError: the card names a shipped model that there is not.
+    """
+    if subject.comparator is not None or subject.card.comparator is None:
+        return subject.comparator
+    other = _named(subject, subject.card.comparator)
+    mine, its = subject.card, other.card
+    if its.task != "discriminator" or its.channels_in != mine.channels_in:
+        raise ModelError(
+            "The comparator does not classify the same images.",
+            expected=f"a discriminator of {mine.channels_in} channels",
+            found=f"{its.task}, {its.channels_in} channels",
+            where=other.path,
+            todo=f"Correct comparator = {mine.comparator!r} in the card of {subject.path.name}.",
+        )
+    return other
+
+
+def _named(subject: Subject, named: str) -> Subject:
+    """A companion as a card names it: shipped, or beside the model."""
+    return load_subject(named if named.startswith(REFERENCE) else str(subject.path.parent / named), subject.device)
 
 
 def file_sha256(path: Path) -> str:

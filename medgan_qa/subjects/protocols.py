@@ -38,6 +38,13 @@ class Sampler(Protocol):
         """`n` images (n, C, H, W) in unit range; the same seed gives the same images."""
 
 
+class SuperResolver(Protocol):
+    """Image to a finer image, or to a restored one on the same grid."""
+
+    def upscale(self, x: Float, seed: int = 0) -> Float:
+        """(N, C_in, H, W) to (N, C_out, scale[0] * H, scale[1] * W), unit range both."""
+
+
 class Discriminator(Protocol):
     """Says how real an image looks to it."""
 
@@ -66,6 +73,8 @@ class Subject:
     """How many trainable numbers, where the format tells."""
     inverse: Subject | None = None
     """The model of the other direction where it was made together with this one; see `load.inverse_of`."""
+    comparator: Subject | None = None
+    """The same network from scratch where it was made together with this one; see `load.comparator_of`."""
 
     def as_dict(self) -> dict[str, Any]:
         """What the Record says of the model."""
@@ -92,28 +101,47 @@ class Subject:
         self._require_shape(y, expected, "a translation keeps the image size and has channels_out channels")
         return _from(y, self.card.range_out)
 
-    def sample(self, n: int, seed: int, first: int = 0) -> Float:
+    def upscale(self, x: Float, seed: int = 0) -> Float:
+        """Upscale a batch (see `SuperResolver`).
+
+        Raises:
+            ModelError: wrong number of channels, or an output of another shape than the card declares.
+        """
+        self._require_channels(x)
+        y = self._forward(x, seed)
+        rows, columns = self.card.scale or (1, 1)
+        expected = (x.shape[0], self.card.channels_out, rows * x.shape[2], columns * x.shape[3])
+        self._require_shape(y, expected, "a super-resolver returns scale times the rows and columns of its input")
+        return _from(y, self.card.range_out)
+
+    def sample(self, n: int, seed: int, first: int = 0, label: str | None = None) -> Float:
         """Draw images (see `Sampler`) from standard normal latent vectors, in batches of `SAMPLE_BATCH`.
 
         Args:
             n: how many.
             seed: names the latent vectors; image k of a seed is the same however many are drawn.
             first: the number of the first image, a multiple of `SAMPLE_BATCH`.
+            label: the class to draw, one of the card's; None draws the classes in turn where the card names any.
 
         Raises:
             ModelError: an output that is no batch of images with the card's number of channels, or images of several
                 sizes.
-            ValueError: `first` does not begin a batch.
+            ValueError: `first` does not begin a batch, or the card names no such class.
         """
         if first % SAMPLE_BATCH:
             raise ValueError(f"first must be a multiple of {SAMPLE_BATCH}, got {first}")
-        batches = [self._sample_batch(min(SAMPLE_BATCH, first + n - k), seed, k) for k in _starts(first, n)]
+        if label is not None and label not in self.card.classes:
+            raise ValueError(f"no class {label!r} among {self.card.classes}")
+        batches = [self._sample_batch(min(SAMPLE_BATCH, first + n - k), seed, k, label) for k in _starts(first, n)]
         for batch in batches:
             self._require_shape(batch, (len(batch), *batches[0].shape[1:]), "all samples have one size")
         return np.concatenate(batches) if batches else np.empty((0, self.card.channels_out, 0, 0), np.float32)
 
-    def _sample_batch(self, n: int, seed: int, first: int) -> Float:
+    def _sample_batch(self, n: int, seed: int, first: int, label: str | None) -> Float:
+        # Image k of a class has latent vector k, so that classes can be compared image by image.
         latent = rng.child(seed, "latent", first).standard_normal((SAMPLE_BATCH, self.card.latent_dim or 1))
+        if self.card.classes:
+            latent = np.hstack([latent, self._asked(first, label)])
         # A whole batch is always drawn and run, so that image k does not depend on where the run ends.
         try:
             y = self.network(latent.astype(np.float32), rng.child_seed(seed, "forward", first))
@@ -124,6 +152,15 @@ class Subject:
         why = "a sampler maps (N, latent_dim) to (N, channels_out, H, W)"
         self._require_shape(y, shape if y.ndim == 4 else (*shape[:2], -1, -1), why)
         return _from(y[:n], self.card.range_out)
+
+    def _asked(self, first: int, label: str | None) -> NDArray[np.float64]:
+        """(SAMPLE_BATCH, classes) one 1 a row."""
+        classes = self.card.classes
+        turns = (first + np.arange(SAMPLE_BATCH)) % len(classes)
+        asked: NDArray[np.float64] = np.eye(len(classes))[
+            turns if label is None else [classes.index(label)] * len(turns)
+        ]
+        return asked
 
     def read(self, x: Float) -> Float:
         """Read a batch (see `Detector`); logits are taken as they come.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 
 from medgan_qa.audits.catalogue import Findings
 from medgan_qa.audits.synthesis import Pictures, SynthesisRun
+from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
 from medgan_qa.controls import Defect, ThresholdDetector, planted_translator
+from medgan_qa.controls.responses import Response, computing_translator
 from medgan_qa.controls.samplers import Independent, Plan, planted_sampler
 from medgan_qa.engines import LocalEngine
 from medgan_qa.features.store import FeatureStore
@@ -77,18 +81,74 @@ def blind() -> Subject:
     return ThresholdDetector(level=99.0).subject()
 
 
-Sampled = Callable[..., SynthesisRun]
+class Kept(BrainPhantoms):
+    """Rendered once."""
+
+    def load(self, case: Case) -> CaseImages:
+        held: dict[str, CaseImages] = self.__dict__.setdefault("held", {})
+        if case.case_id not in held:
+            held[case.case_id] = super().load(case)
+        return held[case.case_id]
 
 
-class OnlyTest:
-    """A cohort of which the train partition was not given."""
+@cache
+def _kept(source: str, people: int, size: int) -> Kept:
+    return Kept(source, "FLAIR", people=people, size=size)
 
-    def __init__(self, cohort: BrainSlices) -> None:
-        self._cohort = cohort
-        self.cases = tuple(case for case in cohort.cases if case.partition == "test")
+
+@pytest.fixture(scope="session")
+def kept() -> Callable[..., BrainPhantoms]:
+    """A cohort that is rendered once; from FLAIR to FLAIR an identity is faithful, and the detector can read."""
+    return lambda source="FLAIR", people=40, size=48: _kept(source, people, size)
+
+
+@pytest.fixture(scope="session")
+def run_of(kept: Callable[..., BrainPhantoms]) -> Callable[..., TranslationRun]:
+    """A run of a translator that computes its response, or of a given subject, on such a cohort."""
+
+    def run(response: Response | Subject, seed: int = 0, *, detector: bool = True, **cohort: Any) -> TranslationRun:
+        subject = response if isinstance(response, Subject) else computing_translator(response)
+        reader = ThresholdDetector().subject() if detector else None
+        return TranslationRun(subject, kept(**cohort), reader, LocalEngine(), seed)
+
+    return run
+
+
+class Altered:
+    """A cohort with its images changed, with other cases, or with another declaration."""
+
+    def __init__(
+        self, cohort: Cohort, change: Callable[[Case, CaseImages], CaseImages] | None = None, **facts: Any
+    ) -> None:
+        self._cohort, self._change = cohort, change
+        self.__dict__.update(facts)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cohort, name)
+
+    def load(self, case: Case) -> CaseImages:
+        images = self._cohort.load(case)
+        return images if self._change is None else self._change(case, images)
+
+
+@pytest.fixture(scope="session")
+def altered() -> type[Altered]:
+    """Makes another cohort of one."""
+    return Altered
+
+
+@pytest.fixture(scope="session")
+def unpaired() -> Callable[[Cohort], Altered]:
+    """A cohort without its references."""
+
+    def without(cohort: Cohort) -> Altered:
+        cases = tuple(replace(case, has_target=False) for case in cohort.cases)
+        return Altered(cohort, lambda case, images: replace(images, target=None), cases=cases)
+
+    return without
+
+
+Sampled = Callable[..., SynthesisRun]
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +168,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     ) -> SynthesisRun:
         cohort, reference, training = real(people, modes)
         options = {"extractors": ("radiomic",), "resamples": 100, "store": store, **options}
-        given = cohort if train else OnlyTest(cohort)
+        given = cohort if train else Altered(cohort, cases=tuple(c for c in cohort.cases if c.partition == "test"))
         made = SynthesisRun(planted_sampler(cohort, plan), given, None, LocalEngine(), seed, **options)
         made.__dict__.update(reference=reference, **({"train": training} if train else {}))
         return made

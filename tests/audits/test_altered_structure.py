@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -31,28 +31,6 @@ class Mild:
     def apply(self, reference, lesion, g):
         moved = ndimage.shift(ndimage.gaussian_filter(reference, 0.7), (0.3, -0.2), order=1)
         return (moved + 0.01 * g.standard_normal(reference.shape)).astype(np.float32)
-
-
-class Unpaired:
-    """A cohort without references."""
-
-    def __init__(self, cohort):
-        self._cohort = cohort
-
-    def __getattr__(self, name):
-        return getattr(self._cohort, name)
-
-    def load(self, case):
-        return replace(self._cohort.load(case), target=None)
-
-
-class HiddenLesions(Unpaired):
-    """Lesions are declared not to be seen in the target domain."""
-
-    lesion_in = ("source",)
-
-    def load(self, case):
-        return self._cohort.load(case)
 
 
 @cache
@@ -143,8 +121,8 @@ def test_a_constant_output_has_no_edges_and_no_value():
     assert value(findings, "boundary_f_score[real pairs]").value > 0.5
 
 
-def test_without_references_the_source_is_compared_and_no_lesion_is_outlined():
-    findings = altered_structure(run_of(Unpaired(phantoms(4)), Warp(8.0, MM)))
+def test_without_references_the_source_is_compared_and_no_lesion_is_outlined(unpaired):
+    findings = altered_structure(run_of(unpaired(phantoms(4)), Warp(8.0, MM)))
 
     assert value(findings, "deformed_rate").value == 1.0
     assert value(findings, "reshaped_rate").value is None
@@ -152,8 +130,8 @@ def test_without_references_the_source_is_compared_and_no_lesion_is_outlined():
     assert "no real pair" in findings.notes[0].lower()
 
 
-def test_lesions_that_the_target_domain_does_not_show_are_not_outlined():
-    findings = altered_structure(run_of(HiddenLesions(phantoms(4)), Faithful()))
+def test_lesions_that_the_target_domain_does_not_show_are_not_outlined(altered):
+    findings = altered_structure(run_of(altered(phantoms(4), lesion_in=("source",)), Faithful()))
 
     assert value(findings, "not_outlined").n == 0
 

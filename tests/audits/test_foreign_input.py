@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgan_qa.audits.foreign_input import KINDS, foreign_image, foreign_input
-from medgan_qa.audits.translation import TranslationRun
-from medgan_qa.cohorts.phantom import BrainPhantoms
-from medgan_qa.controls import Faithful, ThresholdDetector, planted_translator
+from medgan_qa.audits._foreign_images import KINDS, foreign_image
+from medgan_qa.audits.foreign_input import foreign_input
+from medgan_qa.controls import Faithful, planted_translator
 from medgan_qa.controls.responses import (
     Blurred,
     Hallucinating,
     Noisy,
     Power,
     Refusing,
-    Response,
-    computing_translator,
 )
-from medgan_qa.engines import LocalEngine
 from medgan_qa.rng import child
-from medgan_qa.subjects.protocols import Subject
 
 
-class Kept(BrainPhantoms):
-    """Rendered once."""
+@pytest.fixture(scope="module")
+def template(kept):
+    def largest(lesion: bool) -> np.ndarray:
+        cases = [kept().load(case) for case in kept().cases]
+        shown = (c for c in cases if bool(c.lesion_mask.any()) == lesion)
+        return max(shown, key=lambda c: c.lesion_mask.sum()).target[0]
 
-    def load(self, case):
-        held = self.__dict__.setdefault("held", {})
-        if case.case_id not in held:
-            held[case.case_id] = super().load(case)
-        return held[case.case_id]
-
-
-@cache
-def cohort(source: str = "FLAIR", people: int = 40) -> Kept:
-    return Kept(source, "FLAIR", people=people, size=48)
-
-
-def run_of(
-    response: Response | Subject, seed: int = 0, detector: bool = True, source: str = "FLAIR", people: int = 40
-) -> TranslationRun:
-    subject = response if isinstance(response, Subject) else computing_translator(response)
-    reader = ThresholdDetector().subject() if detector else None
-    return TranslationRun(subject, cohort(source, people), reader, LocalEngine(), seed)
-
-
-def template(lesion: bool) -> np.ndarray:
-    cases = [cohort().load(case) for case in cohort().cases]
-    return max((c for c in cases if bool(c.lesion_mask.any()) == lesion), key=lambda c: c.lesion_mask.sum()).target[0]
+    return largest
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_positive_control_a_brain_painted_on_air_is_found(seed, value_of):
+def test_positive_control_a_brain_painted_on_air_is_found(run_of, template, seed, value_of):
     findings = foreign_input(run_of(Hallucinating(template(lesion=False)), seed), cases=24)
 
     share = value_of(findings, "ROB-003.invented_tissue_share[empty]")
@@ -66,7 +41,7 @@ def test_positive_control_a_brain_painted_on_air_is_found(seed, value_of):
     assert value_of(findings, "ROB-003.invented_lesion_rate[empty]").value == 0
 
 
-def test_positive_control_a_lesion_painted_on_anything_is_found(value_of):
+def test_positive_control_a_lesion_painted_on_anything_is_found(run_of, template, value_of):
     findings = foreign_input(run_of(Hallucinating(template(lesion=True), below=np.inf)), cases=24)
 
     for kind in ("empty", "noise", "checkerboard"):
@@ -76,7 +51,7 @@ def test_positive_control_a_lesion_painted_on_anything_is_found(value_of):
 
 
 @pytest.mark.parametrize("response", [Power(1.0), Power(1.5), Blurred(0.7, 0.4), Noisy(0.01)])
-def test_negative_controls_pass_on_what_they_are_given_and_invent_nothing(response, value_of):
+def test_negative_controls_pass_on_what_they_are_given_and_invent_nothing(run_of, response, value_of):
     findings = foreign_input(run_of(response), cases=24)
 
     for kind in ("empty", "noise"):
@@ -89,7 +64,7 @@ def test_negative_controls_pass_on_what_they_are_given_and_invent_nothing(respon
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_a_model_that_says_so_is_counted_as_refusing(raises, value_of):
+def test_a_model_that_says_so_is_counted_as_refusing(run_of, raises, value_of):
     findings = foreign_input(run_of(Refusing(raises)), cases=16)
 
     assert value_of(findings, "ROB-003.refused_rate[empty]").value == 1
@@ -98,14 +73,14 @@ def test_a_model_that_says_so_is_counted_as_refusing(raises, value_of):
     assert any("refused 16 of" in note for note in findings.notes)
 
 
-def test_a_model_that_takes_only_known_images_refuses_everything(value_of):
-    findings = foreign_input(run_of(planted_translator(cohort("T2"), Faithful()), source="T2"), cases=8)
+def test_a_model_that_takes_only_known_images_refuses_everything(run_of, kept, value_of):
+    findings = foreign_input(run_of(planted_translator(kept("T2"), Faithful()), source="T2"), cases=8)
 
     assert all(value_of(findings, f"ROB-003.refused_rate[{kind}]").value == 1 for kind in KINDS)
     assert {row["status"] for row in findings.rows} == {"refused", "not drawn"}
 
 
-def test_the_guard_stops_gross_inputs_and_lets_the_domain_pass(value_of):
+def test_the_guard_stops_gross_inputs_and_lets_the_domain_pass(run_of, value_of):
     findings = foreign_input(run_of(Power(1.0), source="T2", people=60), cases=40)
 
     for kind in ("noise", "empty", "checkerboard", "inverted", "shuffled", "target"):
@@ -114,13 +89,13 @@ def test_the_guard_stops_gross_inputs_and_lets_the_domain_pass(value_of):
     assert any("0.83%" in note for note in findings.notes)
 
 
-def test_a_target_that_is_the_source_is_not_foreign(value_of):
+def test_a_target_that_is_the_source_is_not_foreign(run_of, value_of):
     findings = foreign_input(run_of(Power(1.0)), cases=8)
 
     assert value_of(findings, "ROB-003.guard_detection_rate[target]").n == 0
 
 
-def test_small_n_calibrates_no_guard_and_says_so(value_of):
+def test_small_n_calibrates_no_guard_and_says_so(run_of, value_of):
     findings = foreign_input(run_of(Power(1.0), people=6), cases=0)
 
     assert value_of(findings, "ROB-003.guard_detection_rate[noise]").value is None
@@ -128,14 +103,14 @@ def test_small_n_calibrates_no_guard_and_says_so(value_of):
     assert value_of(findings, "ROB-003.refused_rate[noise]").interval.high > 0.3
 
 
-def test_without_a_detector_lesions_are_not_looked_for_and_the_rest_is(value_of):
+def test_without_a_detector_lesions_are_not_looked_for_and_the_rest_is(run_of, value_of):
     findings = foreign_input(run_of(Power(1.0), detector=False), cases=8)
 
     assert "--detector" in value_of(findings, "ROB-003.invented_lesion_rate[empty]").reason
     assert value_of(findings, "ROB-003.invented_tissue_share[empty]").value == 0
 
 
-def test_every_foreign_image_has_a_row_and_is_shown(value_of):
+def test_every_foreign_image_has_a_row_and_is_shown(run_of, value_of):
     findings = foreign_input(run_of(Power(1.0), source="T2"), cases=8, shown=3)
 
     table = findings.tables["exhibits/ROB-003-images.csv"]

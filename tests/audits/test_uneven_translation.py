@@ -165,20 +165,8 @@ def test_levels_are_reported_smallest_first_and_those_of_sites_left_to_the_patho
         assert sizes == sorted(sizes)
 
 
-class Unpaired:
-    def __init__(self, data):
-        self._data = data
-        self.cases = tuple(replace(case, has_target=False) for case in data.cases)
-
-    def __getattr__(self, name):
-        return getattr(self._data, name)
-
-    def load(self, case):
-        return replace(self._data.load(case), target=None)
-
-
-def test_without_real_target_images_it_does_not_apply():
-    data = Unpaired(cohort(8))
+def test_without_real_target_images_it_does_not_apply(unpaired):
+    data = unpaired(cohort(8))
     findings = uneven_translation(TranslationRun(planted_translator(data, Faithful()), data, None, LocalEngine(), 0))
 
     assert "real image of the target domain" in findings.not_applicable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgan_qa.audits.translation import TranslationRun
-from medgan_qa.audits.unrepeatable_output import Difference, changed_rate, sampled, unrepeatable_output
-from medgan_qa.cohorts.phantom import BrainPhantoms
-from medgan_qa.controls import Faithful, ThresholdDetector, planted_translator
-from medgan_qa.controls.responses import BatchNormalized, Blurred, Noisy, Power, Response, computing_translator
-from medgan_qa.engines import LocalEngine
+from medgan_qa.audits._pass_differences import Difference
+from medgan_qa.audits._passes import Sample, sampled
+from medgan_qa.audits.unrepeatable_output import changed_rate, unrepeatable_output
+from medgan_qa.controls import Faithful, planted_translator
+from medgan_qa.controls.responses import BatchNormalized, Blurred, Noisy, Power, computing_translator
 from medgan_qa.rng import child
-from medgan_qa.subjects.protocols import Subject
 
 # The package exports the function under the name of its module.
 audit = importlib.import_module("medgan_qa.audits.unrepeatable_output")
@@ -26,32 +23,11 @@ audit = importlib.import_module("medgan_qa.audits.unrepeatable_output")
 CHANGED = "ROB-001.changed_rate"
 
 
-class Kept(BrainPhantoms):
-    """FLAIR to FLAIR, so that an identity is faithful and the detector can read; rendered once."""
-
-    def load(self, case):
-        held = self.__dict__.setdefault("held", {})
-        if case.case_id not in held:
-            held[case.case_id] = super().load(case)
-        return held[case.case_id]
-
-
-@cache
-def cohort(people: int = 40) -> Kept:
-    return Kept("FLAIR", "FLAIR", people=people, size=48)
-
-
-def run_of(response: Response | Subject, seed: int = 0, detector: bool = True, people: int = 40) -> TranslationRun:
-    subject = response if isinstance(response, Subject) else computing_translator(response)
-    reader = ThresholdDetector().subject() if detector else None
-    return TranslationRun(subject, cohort(people), reader, LocalEngine(), seed)
-
-
 def causes(findings) -> set[str]:
     return {row["status"] for row in findings.rows} - {"not drawn"}
 
 
-def test_positive_control_a_model_that_draws_noise_is_found_at_its_dose(value_of):
+def test_positive_control_a_model_that_draws_noise_is_found_at_its_dose(run_of, value_of):
     covered = 0
     for seed in range(6):
         findings = unrepeatable_output(run_of(Noisy(sigma=0.02, dose=0.3), seed), cases=0)
@@ -64,12 +40,12 @@ def test_positive_control_a_model_that_draws_noise_is_found_at_its_dose(value_of
     assert covered >= 4
 
 
-def test_noise_that_no_seed_fixes_is_told_from_noise_that_one_does():
+def test_noise_that_no_seed_fixes_is_told_from_noise_that_one_does(run_of):
     assert causes(unrepeatable_output(run_of(Noisy(seeded=False)), cases=16)) == {"not deterministic"}
     assert causes(unrepeatable_output(run_of(Noisy()), cases=16)) == {"draws random numbers"}
 
 
-def test_positive_control_batch_normalization_in_training_mode_is_named(value_of):
+def test_positive_control_batch_normalization_in_training_mode_is_named(run_of, value_of):
     findings = unrepeatable_output(run_of(BatchNormalized()), cases=32)
 
     assert value_of(findings, f"{CHANGED}[alone]").interval.low > 0.5
@@ -78,7 +54,7 @@ def test_positive_control_batch_normalization_in_training_mode_is_named(value_of
     assert any("batch normalization" in note for note in findings.notes)
 
 
-def test_dependence_on_the_batch_is_found_under_noise_too(value_of):
+def test_dependence_on_the_batch_is_found_under_noise_too(run_of, value_of):
     findings = unrepeatable_output(run_of(BatchNormalized(strength=5.0, sigma=0.02)), cases=32)
 
     assert value_of(findings, f"{CHANGED}[other companions]").value > 0.2
@@ -88,7 +64,7 @@ def test_dependence_on_the_batch_is_found_under_noise_too(value_of):
 
 
 @pytest.mark.parametrize("response", [Power(1.0), Blurred(0.7, 0.4), Noisy(1e-6), Noisy(1e-6, seeded=False)])
-def test_negative_controls_are_repeatable(response, value_of):
+def test_negative_controls_are_repeatable(run_of, response, value_of):
     findings = unrepeatable_output(run_of(response), cases=0)
 
     assert value_of(findings, CHANGED).value == 0
@@ -97,20 +73,20 @@ def test_negative_controls_are_repeatable(response, value_of):
     assert causes(findings) == {"repeatable"}
 
 
-def test_a_planted_translator_can_be_passed_again(value_of):
-    findings = unrepeatable_output(run_of(planted_translator(cohort(), Faithful())), cases=16)
+def test_a_planted_translator_can_be_passed_again(run_of, kept, value_of):
+    findings = unrepeatable_output(run_of(planted_translator(kept(), Faithful())), cases=16)
 
     assert value_of(findings, CHANGED).value == 0
 
 
-def test_rounding_is_printed_and_not_counted(value_of):
+def test_rounding_is_printed_and_not_counted(run_of, value_of):
     findings = unrepeatable_output(run_of(Noisy(1e-6)), cases=16)
 
     assert 0 < value_of(findings, "ROB-001.largest_difference").value < 1e-5
     assert value_of(findings, "ROB-001.typical_difference[other seed]").value == pytest.approx(1.41e-6, rel=0.1)
 
 
-def test_lesions_that_come_and_go_are_counted(value_of):
+def test_lesions_that_come_and_go_are_counted(run_of, value_of):
     class Flickering:
         name = "flickering"
 
@@ -124,14 +100,14 @@ def test_lesions_that_come_and_go_are_counted(value_of):
     assert all(m.interval.low > 0.2 for m in rates)
 
 
-def test_without_a_detector_fates_are_not_told_and_the_rest_is(value_of):
+def test_without_a_detector_fates_are_not_told_and_the_rest_is(run_of, value_of):
     findings = unrepeatable_output(run_of(Power(1.0), detector=False), cases=16)
 
     assert "--detector" in value_of(findings, "ROB-001.status_change_rate").reason
     assert value_of(findings, CHANGED).value == 0
 
 
-def test_small_n_carries_no_claim(value_of):
+def test_small_n_carries_no_claim(run_of, value_of):
     m = value_of(unrepeatable_output(run_of(Power(1.0)), cases=4), CHANGED)
 
     assert m.value == 0
@@ -139,7 +115,7 @@ def test_small_n_carries_no_claim(value_of):
     assert m.interval.high > 0.7
 
 
-def test_a_model_that_refuses_an_image_alone_has_changed(value_of):
+def test_a_model_that_refuses_an_image_alone_has_changed(run_of, value_of):
     class Crowded:
         name = "crowded"
 
@@ -152,22 +128,22 @@ def test_a_model_that_refuses_an_image_alone_has_changed(value_of):
     assert causes(findings) == {"batch-dependent"}
 
 
-def test_the_other_device_is_tried_where_there_is_one(monkeypatch, value_of):
+def test_the_other_device_is_tried_where_there_is_one(run_of, monkeypatch, value_of):
     run = run_of(Power(1.0))
-    monkeypatch.setattr(audit, "_on_other_device", lambda subject: computing_translator(Power(1.1)))
+    monkeypatch.setattr(audit, "on_other_device", lambda subject: computing_translator(Power(1.1)))
     findings = unrepeatable_output(run, cases=16)
 
     assert value_of(findings, f"{CHANGED}[other device]").value == 1
     assert causes(findings) == {"device-dependent"}
 
 
-def test_a_model_without_a_file_is_said_not_to_be_compared_between_devices():
+def test_a_model_without_a_file_is_said_not_to_be_compared_between_devices(run_of):
     findings = unrepeatable_output(run_of(Power(1.0)), cases=16)
 
     assert any("not compared between devices" in note for note in findings.notes)
 
 
-def test_cases_are_drawn_by_patient_and_the_others_are_accounted_for():
+def test_cases_are_drawn_by_patient_and_the_others_are_accounted_for(run_of):
     run = run_of(Power(1.0))
     sample = sampled(run, "ROB-001", 15)
 
@@ -181,7 +157,7 @@ def test_cases_are_drawn_by_patient_and_the_others_are_accounted_for():
 
 def patients_of(names):
     items = [SimpleNamespace(case=SimpleNamespace(patient_id=p, case_id=f"{p}/{k}")) for k, p in enumerate(names)]
-    return audit.Sample(items, [])
+    return Sample(items, [])
 
 
 def test_the_bound_covers_the_true_rate_with_clustered_patients():

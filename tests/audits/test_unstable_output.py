@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgan_qa.audits.translation import TranslationRun
-from medgan_qa.audits.unstable_output import perturbations, unstable_output
-from medgan_qa.cohorts.phantom import BrainPhantoms
-from medgan_qa.controls import Faithful, ThresholdDetector, planted_translator
-from medgan_qa.controls.responses import Blurred, Fragile, Power, Response, Sharpened, Strided, computing_translator
-from medgan_qa.engines import LocalEngine
+from medgan_qa.audits._perturbations import perturbations
+from medgan_qa.audits.unstable_output import unstable_output
+from medgan_qa.controls import Faithful, planted_translator
+from medgan_qa.controls.responses import Blurred, Fragile, Power, Sharpened, Strided
 from medgan_qa.errors import ConfigurationError
-from medgan_qa.subjects.protocols import Subject
 
 
-class Kept(BrainPhantoms):
-    """FLAIR to FLAIR, so that an identity is faithful and the detector can read; rendered once."""
-
-    def load(self, case):
-        held = self.__dict__.setdefault("held", {})
-        if case.case_id not in held:
-            held[case.case_id] = super().load(case)
-        return held[case.case_id]
-
-
-@cache
-def cohort(people: int = 40) -> Kept:
-    return Kept("FLAIR", "FLAIR", people=people)
-
-
-def run_of(response: Response | Subject, seed: int = 0, detector: bool = True) -> TranslationRun:
-    subject = response if isinstance(response, Subject) else computing_translator(response)
-    reader = ThresholdDetector().subject() if detector else None
-    return TranslationRun(subject, cohort(), reader, LocalEngine(), seed)
+@pytest.fixture
+def run_of(run_of):
+    return partial(run_of, size=64)
 
 
 class Scaled:
@@ -53,7 +34,7 @@ class Scaled:
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 4.0])
-def test_the_gain_of_a_linear_model_is_its_factor_under_everything_but_a_shift(factor, value_of):
+def test_the_gain_of_a_linear_model_is_its_factor_under_everything_but_a_shift(run_of, factor, value_of):
     findings = unstable_output(run_of(Scaled(factor)), cases=8)
 
     for kind in ("noise", "bias field", "gamma", "scale"):
@@ -63,7 +44,7 @@ def test_the_gain_of_a_linear_model_is_its_factor_under_everything_but_a_shift(f
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_positive_control_a_sharpener_amplifies_noise_and_little_else(seed, value_of):
+def test_positive_control_a_sharpener_amplifies_noise_and_little_else(run_of, seed, value_of):
     findings = unstable_output(run_of(Sharpened(6.0), seed), cases=24)
 
     # White noise loses 1 / (4 pi sigma^2) of its variance to the blur that is taken off: gain near 1 + amount.
@@ -72,12 +53,12 @@ def test_positive_control_a_sharpener_amplifies_noise_and_little_else(seed, valu
     assert value_of(findings, "ROB-002.gain[gamma]").value < 3
 
 
-def test_positive_control_a_strided_network_does_not_move_with_its_input(value_of):
+def test_positive_control_a_strided_network_does_not_move_with_its_input(run_of, value_of):
     assert value_of(unstable_output(run_of(Strided()), cases=16), "ROB-002.gain[shift]").value > 0.8
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_positive_control_lesions_lost_to_noise_are_counted_where_the_reader_keeps_them(seed, value_of):
+def test_positive_control_lesions_lost_to_noise_are_counted_where_the_reader_keeps_them(run_of, seed, value_of):
     findings = unstable_output(run_of(Fragile(), seed), cases=0, noise_sigma=0.03)
 
     lost = value_of(findings, "ROB-002.lost_under_perturbation[noise]")
@@ -88,7 +69,7 @@ def test_positive_control_lesions_lost_to_noise_are_counted_where_the_reader_kee
 
 
 @pytest.mark.parametrize("response", [Power(1.0), Power(1.2), Blurred(0.7, 0.4)])
-def test_negative_controls_neither_amplify_nor_lose(response, value_of):
+def test_negative_controls_neither_amplify_nor_lose(run_of, response, value_of):
     findings = unstable_output(run_of(response), cases=0)
 
     assert value_of(findings, "ROB-002.high_gain_rate").value == 0
@@ -97,7 +78,7 @@ def test_negative_controls_neither_amplify_nor_lose(response, value_of):
     assert value_of(findings, "ROB-002.refused_rate").value == 0
 
 
-def test_the_readers_inconsistency_is_taken_off_the_lower_end(value_of):
+def test_the_readers_inconsistency_is_taken_off_the_lower_end(run_of, value_of):
     # Dimmed by 30 %, lesions fall below the detector's threshold in the real reference as well.
     findings = unstable_output(run_of(Power(1.0)), cases=0, scale=0.3, noise_sigma=0.0)
 
@@ -109,8 +90,8 @@ def test_the_readers_inconsistency_is_taken_off_the_lower_end(value_of):
     assert "inconsistency" in lost.interval.method
 
 
-def test_a_model_that_refuses_what_it_does_not_know_is_counted_as_refusing(value_of):
-    findings = unstable_output(run_of(planted_translator(cohort(), Faithful())), cases=8)
+def test_a_model_that_refuses_what_it_does_not_know_is_counted_as_refusing(run_of, kept, value_of):
+    findings = unstable_output(run_of(planted_translator(kept(size=64), Faithful())), cases=8)
 
     assert value_of(findings, "ROB-002.refused_rate").value == 1
     assert value_of(findings, "ROB-002.gain").value is None
@@ -118,14 +99,14 @@ def test_a_model_that_refuses_what_it_does_not_know_is_counted_as_refusing(value
     assert {row["status"] for row in findings.rows} == {"refused", "not drawn"}
 
 
-def test_without_a_detector_gains_are_measured_and_losses_are_not(value_of):
+def test_without_a_detector_gains_are_measured_and_losses_are_not(run_of, value_of):
     findings = unstable_output(run_of(Power(1.0), detector=False), cases=8)
 
     assert "--detector" in value_of(findings, "ROB-002.lost_under_perturbation").reason
     assert value_of(findings, "ROB-002.gain").value == pytest.approx(1, rel=1e-3)
 
 
-def test_small_n_has_no_bound(value_of):
+def test_small_n_has_no_bound(run_of, value_of):
     m = value_of(unstable_output(run_of(Power(1.0)), cases=4), "ROB-002.gain")
 
     assert m.value is not None
@@ -137,7 +118,7 @@ def test_small_n_has_no_bound(value_of):
     "given_",
     [{"noise": "pink"}, {"bias": -0.1}, dict.fromkeys(("noise_sigma", "bias", "shift_px", "gamma", "scale"), 0)],
 )
-def test_perturbations_that_cannot_be_made_are_refused(given_):
+def test_perturbations_that_cannot_be_made_are_refused(run_of, given_):
     with pytest.raises(ConfigurationError, match="ROB-002"):
         unstable_output(run_of(Power(1.0)), cases=4, **given_)
 

@@ -89,6 +89,8 @@ class DatasetOnDisk:
             "target_domain": "FLAIR",
             "lesion_in": ["source", "target"],
         }
+        self.spacing: dict[str, tuple[float, float]] = {}
+        """What the files carry, by name."""
         generator = np.random.default_rng(7)
         self.images = {
             f"images/{kind}{number}{suffix}": generator.integers(0, 200, (12, 10)).astype(np.uint8)
@@ -123,7 +125,7 @@ class DatasetOnDisk:
     def save(self) -> Path:
         """Write everything and return the TOML file."""
         for name, array in self.images.items():
-            _write_file(self.folder / name, array)
+            _write_file(self.folder / name, array, self.spacing.get(name))
         table = self.folder / self.content.get("cases", "cases.csv")
         if table.suffix == ".parquet":
             pd.DataFrame(self.rows).to_parquet(table)

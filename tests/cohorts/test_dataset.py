@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgan_qa.cohorts.cohort import Case, Cohort, from_unit, patients, subset, to_unit
+from medgan_qa.cohorts.cohort import Case, Cohort, from_unit, label_of, patients, subset, to_unit
 from medgan_qa.cohorts.dataset import FileCohort, read_dataset
 from medgan_qa.cohorts.readers import SUFFIXES
 from medgan_qa.errors import DatasetError
@@ -483,3 +483,84 @@ def test_describe_counts_what_the_report_prints(on_disk: OnDisk) -> None:
     assert summary["attributes"] == ["sex"]
     assert summary["spacing_mm"]["note"] == "not given: pixels counted as 1 mm"
     assert summary["value_range"] == [0.0, 200.0]
+
+
+def finer(on_disk: OnDisk, rows: int, columns: int) -> OnDisk:
+    """Targets and the mask on a grid finer than the images'."""
+    on_disk.content["scale"] = [rows, columns]
+    for name, array in on_disk.images.items():
+        if "t1_" not in name:
+            on_disk.images[name] = array.repeat(rows, 0).repeat(columns, 1)
+    return on_disk
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (3, 1)])
+def test_target_and_mask_may_lie_on_a_finer_grid(on_disk: OnDisk, scale: tuple[int, int]) -> None:
+    cohort = read_dataset(finer(on_disk, *scale).save())
+    cohort.require_readable(None)
+    images = cohort.load(cohort.cases[0])
+    assert images.target is not None
+    assert images.lesion_mask is not None
+    assert images.image.shape == (1, 12, 10)
+    assert images.target.shape[1:] == images.lesion_mask.shape == (12 * scale[0], 10 * scale[1])
+    assert images.lesion_mask.any()
+    lesion_free = cohort.load(cohort.cases[1])
+    assert lesion_free.lesion_mask is not None
+    assert lesion_free.lesion_mask.shape == lesion_free.target.shape[1:]  # type: ignore[union-attr]
+
+
+def test_a_target_on_another_grid_than_declared_is_refused(on_disk: OnDisk) -> None:
+    dataset = finer(on_disk, 2, 2)
+    dataset.content["scale"] = 3
+    cohort = read_dataset(dataset.save())
+    error = load_refusal(cohort, cohort.cases[0])
+    assert "36 rows x 30 columns" in str(error.expected)
+    assert "24 rows x 20 columns" in str(error.found)
+
+
+def test_a_finer_target_carries_a_finer_spacing(tmp_path: Path, on_disk: OnDisk) -> None:
+    dataset = finer(type(on_disk)(tmp_path, ".nii.gz"), 2, 1)
+    dataset.content["spacing_mm"] = [2.0, 1.0]
+    dataset.spacing = {name: (1.0, 1.0) if "t1_" not in name else (2.0, 1.0) for name in dataset.images}
+    cohort = read_dataset(dataset.save())
+    assert cohort.load(cohort.cases[0]).spacing_mm == (2.0, 1.0)
+    dataset.spacing = dict.fromkeys(dataset.images, (2.0, 1.0))
+    cohort = read_dataset(dataset.save())
+    assert "spacing" in load_refusal(cohort, cohort.cases[0]).problem
+
+
+def test_the_truth_of_a_super_resolution_stands_alone(on_disk: OnDisk) -> None:
+    on_disk.content["degrade"] = True
+    cohort = read_dataset(on_disk.save())
+    assert "whose input is made from its image" in load_refusal(cohort, cohort.cases[0]).problem
+    for row in on_disk.rows:
+        row["target"] = ""
+    cohort = read_dataset(on_disk.save())
+    images = cohort.load(cohort.cases[0])
+    assert images.degrade
+    assert images.target is images.image
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scale": 0}, "scale: expected a whole number"),
+        ({"scale": [2]}, "scale: expected a whole number"),
+        ({"scale": [2, 0.5]}, "scale: expected a whole number"),
+        ({"scale": True}, "scale: expected a whole number"),
+        ({"degrade": 1}, "degrade: expected true or false"),
+        ({"degrade": True, "scale": 2}, "scale and degrade are both given"),
+    ],
+)
+def test_a_wrong_scale_is_refused(on_disk: OnDisk, changes: dict[str, Any], problem: str) -> None:
+    on_disk.content.update(changes)
+    assert any(line.startswith(problem) for line in findings(refusal(on_disk.save())))
+
+
+def test_a_label_is_the_tables_or_what_the_lesions_tell(on_disk: OnDisk) -> None:
+    cohort = read_dataset(on_disk.save())
+    assert [label_of(case, cohort.load(case)) for case in cohort.cases] == ["lesion", "lesion-free", None, None]
+    for row, label in zip(on_disk.rows, ("benign", "malignant", "", "benign"), strict=True):
+        row["label"] = label
+    cohort = read_dataset(on_disk.save())
+    assert [label_of(case, cohort.load(case)) for case in cohort.cases] == ["benign", "malignant", None, "benign"]

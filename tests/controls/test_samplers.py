@@ -12,8 +12,9 @@ from medgan_qa.cohorts.cohort import subset
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
 from medgan_qa.cohorts.phantom_render import anatomy, pixel_mm
 from medgan_qa.controls import samplers
+from medgan_qa.controls.named import control_subject
 from medgan_qa.controls.samplers import (
-    SAMPLERS,
+    PLANS_BY_NAME,
     TRANSFORMS,
     Checkerboard,
     Clipped,
@@ -24,7 +25,6 @@ from medgan_qa.controls.samplers import (
     Independent,
     Pasted,
     Shrunken,
-    control_sampler,
     disguised,
     planted_sampler,
 )
@@ -140,24 +140,26 @@ def test_the_dropped_lesions_are_those_whose_mask_is_large_and_some_slices_show_
     assert 5 <= sum(largest(spec) >= 40 for spec in drawn) <= 30
 
     drawn.clear()
-    sample(SAMPLERS["dropped"].plan, 256)
+    sample(PLANS_BY_NAME["dropped"][1], 256)
     sizes = [largest(spec) for spec in drawn]
     assert len(sizes) == 256
     assert 30 < max(sizes) < 40
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", PLANS_BY_NAME)
 def test_every_control_draws_images_of_its_cohorts_size(name):
-    images = control_sampler(name, cohort(modes=name in ("weights",) or name.startswith("modes"))).sample(2, 0)
+    images = control_subject(name, "synthesis", cohort(modes=name in ("weights",) or name.startswith("modes"))).sample(
+        2, 0
+    )
 
     assert images.shape == (2, 1, 64, 64)
 
 
 def test_an_unknown_control_and_a_cohort_that_cannot_be_drawn_from_are_refused():
     with pytest.raises(ConfigurationError, match="no control"):
-        control_sampler("perfect", cohort())
+        control_subject("perfect", "synthesis", cohort())
     with pytest.raises(ConfigurationError, match="embedded cohort"):
-        control_sampler("independent", BrainPhantoms(people=2))
+        control_subject("independent", "synthesis", BrainPhantoms(people=2))
 
 
 def test_duplicated_training_images_are_the_same_pixels_under_other_patients():

@@ -254,6 +254,38 @@ def test_subgroups_stand_under_what_became_of_them(page: str) -> None:
     assert worse < shown.index("diameter 5-10 mm") < better < shown.index("site A") < other < shown.index("site C")
 
 
+@pytest.mark.parametrize(
+    ("names", "title", "source"),
+    [
+        (
+            "Congruence Coverage Constraint Completeness Consistency Comprehension Compliance",
+            "The seven Cs of the synthetic medical data scorecard",
+            True,
+        ),
+        ("Noise Resolution", "Headings of the scheme that the suite follows", False),
+    ],
+)
+def test_headings_of_a_scheme_name_it_and_its_source(
+    make_full_run: RunMaker, tmp_path: Path, names: str, title: str, source: bool
+) -> None:
+    index = [{"name": name, "asks": f"Asks {name}?", "audits": ["PAT-001"], "note": ""} for name in names.split()]
+    shown = section(report.render_html(make_full_run(index=index), tmp_path), "summary")
+    assert title in shown
+    assert ("Zamzmi" in shown) == source
+    assert all(f"Asks {name}?" in shown for name in names.split())
+
+
+def test_audits_of_one_account_and_one_reason_share_a_row(make_full_run: RunMaker, tmp_path: Path) -> None:
+    accounts = [
+        {"audit": "PAT-001", "enrolled": 8, "excluded": [], "analysed": 8},
+        {"audit": "FID-010", "enrolled": 8, "excluded": [{"reason": "too dark", "cases": 1}], "analysed": 7},
+        {"audit": "GEO-001", "enrolled": 8, "excluded": [], "analysed": 8},
+    ]
+    shown = section(report.render_html(make_full_run(accounting=accounts), tmp_path), "data")
+    assert "PAT-001, GEO-001 8 none 8" in shown
+    assert "FID-010 8 1: too dark 7" in shown
+
+
 def test_headings_do_not_jump(page: str) -> None:
     levels = [int(level) for level in re.findall(r"<h([1-6])\b", page)]
     assert levels[0] == 1

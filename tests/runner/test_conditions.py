@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,11 @@ from medgan_qa.runner import RunResult, Setting, run_audit
 from medgan_qa.suites import suite
 
 COHORT = BrainPhantoms(people=40)
-SUITE = suite("translation")
+WHOLE = suite("translation")
+# The four first audits and their criteria: what is tested here is the runner.
+SUITE = replace(
+    WHOLE, audits=WHOLE.audits[:4], criteria=replace(WHOLE.criteria, declared=WHOLE.criteria.declared[:3])
+)
 LOOSE = {
     "id": "AC-01",
     "measurement": "PAT-001.removal_rate",

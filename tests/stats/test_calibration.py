@@ -14,9 +14,7 @@ from scipy import stats as scipy_stats
 from medgan_qa.rng import child
 from medgan_qa.stats.calibration import (
     calibrated_threshold,
-    copy_rate_interval,
     excess_test,
-    one_per_cluster,
     required_held_out,
 )
 
@@ -112,55 +110,3 @@ class TestExcess:
     def test_refuses_impossible_counts(self, counts):
         with pytest.raises(ValueError, match="must be an integer between"):
             excess_test(*counts)
-
-
-class TestShare:
-    @pytest.mark.parametrize("copies", [0.0, 0.02, 0.2, 1.0])
-    @pytest.mark.parametrize("rank", [1, 5])
-    def test_covers_the_share_of_copies(self, copies, rank):
-        g = child(1, "share", rank)
-        m, n, covered = 400, 300, []
-        for _ in range(400):
-            alarm = np.sort(g.random(n))[rank - 1]
-            flagged = g.binomial(m, copies + (1 - copies) * alarm)
-            found = copy_rate_interval(int(flagged), m, rank, n, alpha=0.05, sided=2)
-            covered.append(found.low <= copies <= found.high)
-        assert np.mean(covered) >= 0.95
-
-    def test_false_alarms_alone_prove_no_copy(self):
-        assert copy_rate_interval(10, 1000, 2, 199).low == 0.0
-        assert copy_rate_interval(10, 1000, 2, 199).value == 0.0
-
-    def test_copies_are_told_from_false_alarms(self):
-        found = copy_rate_interval(210, 1000, 5, 499)
-        assert 0.15 < found.low < found.value < found.high < 0.25
-        assert found.value == pytest.approx((0.21 - 0.01) / 0.99)
-
-    def test_generators_that_give_fewer_false_alarms_are_not_credited(self):
-        # the upper end does not subtract false alarms that may not have been
-        assert copy_rate_interval(0, 59, 1, 100).high == pytest.approx(1 - 0.05 ** (1 / 59))
-
-    def test_a_threshold_above_all_held_out_units_says_little(self):
-        found = copy_rate_interval(10, 10, 5, 5)
-        assert (found.low, found.high) == (0.0, 1.0)
-
-    @pytest.mark.parametrize("counts", [(1, 0, 1, 5), (1, 5, 0, 5), (1, 5, 6, 5), (6, 5, 1, 5)])
-    def test_refuses_impossible_counts(self, counts):
-        with pytest.raises(ValueError, match="must be"):
-            copy_rate_interval(*counts)
-
-
-class TestOnePerCluster:
-    def test_draws_one_of_each_uniformly(self):
-        labels = ["a", "b", "b", "c", "b", "a"]
-        drawn = np.array([one_per_cluster(labels, child(seed, "draw")) for seed in range(600)])
-        assert (np.array(labels)[drawn] == ["a", "b", "c"]).all()
-        counts = np.bincount(drawn[:, 1], minlength=6)
-        assert counts[[1, 2, 4]].min() > 150
-
-    def test_nothing_in_nothing_out(self):
-        assert one_per_cluster([], child(0, "draw")).tolist() == []
-
-    def test_a_missing_label_is_refused(self):
-        with pytest.raises(ValueError, match="missing label"):
-            one_per_cluster(["a", None], child(0, "draw"))

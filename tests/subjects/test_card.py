@@ -98,7 +98,19 @@ def test_every_missing_key_is_named_at_once(make_card: MakeCard) -> None:
         ({"name": ""}, "lacks name"),
         *(({"channels_in": value}, "channels_in is no count") for value in (0, -1, 1.0, "1", True)),
         ({"channels_out": 0}, "channels_out is no count"),
-        ({"scale": 0}, "scale is no count"),
+        *(({"scale": value}, "scale is no factor") for value in (0, [2], [3, 0], 2.0, "2", True)),
+        ({"task": "super-resolution", "scale": 2, "degradation": "blur"}, "degradation is no table"),
+        ({"classes": ["a", "b"]}, "classes belong to samplers"),
+        *(
+            ({"task": "discriminator", "classes": value}, "classes are no names")
+            for value in (["a"], ["a", "a"], ["a", "b", "c"], ["a", ""], "ab", [1, 2])
+        ),
+        ({"threshold": 0.5}, "threshold belongs to task discriminator"),
+        *(({"task": "discriminator", "threshold": value}, "threshold is no prob") for value in (0, 1, "0.5", True)),
+        ({"task": "discriminator", "reads": "age"}, "reads is unknown"),
+        ({"reads": "disease"}, "reads belongs to task discriminator"),
+        ({"comparator": "scratch.pt"}, "comparator belongs to task discriminator"),
+        ({"task": "discriminator", "comparator": "/abs.pt"}, "comparator names no model"),
         ({"latent_dim": "128"}, "latent_dim is no count"),
         ({"output_role": "decoration"}, "output_role is unknown"),
         *(
@@ -152,6 +164,11 @@ def test_refuses_an_inverse_that_names_no_model(make_card: MakeCard, named: Any)
     assert "relative" in str(caught.value.expected)
 
 
+def test_only_a_super_resolution_has_a_degradation(make_card: MakeCard) -> None:
+    with pytest.raises(ModelError, match="degradation belongs to task super-resolution"):
+        parse_card(make_card() + "\n[degradation]\nnoise_sd = 0.01", "model.card.toml")
+
+
 def test_only_a_translation_has_an_inverse(make_card: MakeCard) -> None:
-    with pytest.raises(ModelError, match="Only a translation"):
+    with pytest.raises(ModelError, match="inverse belongs to task translation"):
         parse_card(make_card(task="segmentation", inverse="backward.pt"), "model.card.toml")

@@ -334,3 +334,45 @@ def test_goes_into_the_record_whole() -> None:
         "parameters": 7,
         "card": model.card.as_dict(),
     }
+
+
+def enlarging(rows: int, columns: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: x.repeat_interleave(rows, 2).repeat_interleave(columns, 3)
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (3, 1), (1, 1)])
+def test_a_super_resolver_returns_a_finer_grid(scale: tuple[int, int]) -> None:
+    y = subject(enlarging(*scale), task="super-resolution", scale=scale).upscale(X)
+
+    np.testing.assert_allclose(y, X.repeat(scale[0], 2).repeat(scale[1], 3), atol=1e-6)
+
+
+def test_a_super_resolver_keeps_the_scale_of_its_card() -> None:
+    error = refused(lambda: subject(enlarging(2, 2), task="super-resolution", scale=(3, 1)).upscale(X))
+
+    assert "(3, 1, 24, 8)" in str(error.expected)
+    assert "(3, 1, 16, 16)" in str(error.found)
+
+
+def asked(z: Tensor) -> Tensor:
+    """What a sampler was asked for, as pixels: the last three numbers of its vector."""
+    return z[:, -3:].reshape(-1, 1, 1, 3) + 0 * z[:, :1, None, None]
+
+
+def test_a_sampler_of_classes_is_asked_for_each_in_turn_or_for_one() -> None:
+    sampler = subject(asked, task="synthesis", latent_dim=5, classes=("a", "b", "c"), range_out=(0.0, 1.0))
+
+    turns = sampler.sample(70, seed=0)[:, 0, 0]
+    np.testing.assert_array_equal(turns.argmax(axis=1), np.arange(70) % 3)
+    np.testing.assert_array_equal(sampler.sample(6, seed=0, first=64)[:, 0, 0], turns[64:])
+    np.testing.assert_array_equal(sampler.sample(4, seed=0, label="b")[:, 0, 0], [[0, 1, 0]] * 4)
+    with pytest.raises(ValueError, match="no class 'd'"):
+        sampler.sample(1, seed=0, label="d")
+
+
+def test_images_of_two_classes_share_their_latent_vectors() -> None:
+    sampler = subject(
+        lambda z: z[:, :5].reshape(-1, 1, 1, 5), task="synthesis", latent_dim=5, classes=("a", "b"), range_out=(0, 1)
+    )
+
+    np.testing.assert_array_equal(sampler.sample(9, 3, label="a"), sampler.sample(9, 3, label="b"))

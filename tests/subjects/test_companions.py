@@ -1,4 +1,4 @@
-"""The model of the other direction: found beside the first one, read when it is asked for, checked to lead back."""
+"""The models that a card names beside its own: found next to it, read when they are asked for, checked to fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from medgan_qa.errors import ConfigurationError, ModelError
-from medgan_qa.subjects.load import inverse_of, load_subject
+from medgan_qa.subjects.load import comparator_of, inverse_of, load_subject
 
 Make = Callable[..., Any]
 
@@ -72,3 +72,34 @@ def test_a_pair_that_was_made_together_needs_no_file(torchscript: Make) -> None:
     model = load_subject(str(torchscript(Affine(1.0))))
 
     assert inverse_of(replace(model, inverse=model)) is model
+
+
+def discriminating(make_card: Make, **changes: Any) -> str:
+    return str(make_card(task="discriminator", **changes))
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2, 3))
+
+
+def test_the_comparator_is_found_beside_the_classifier(torchscript: Make, make_card: Make) -> None:
+    torchscript(Mean(), name="scratch.pt", card=discriminating(make_card))
+    model = load_subject(str(torchscript(Mean(), card=discriminating(make_card, comparator="scratch.pt"))))
+    other = comparator_of(model)
+
+    assert other is not None
+    assert other.path.name == "scratch.pt"
+    assert comparator_of(other) is None
+    assert comparator_of(replace(model, comparator=model)) is model
+
+
+@pytest.mark.parametrize("changes", [{"channels_in": 3}, {"task": "translation"}])
+def test_a_comparator_for_other_images_is_refused(torchscript: Make, make_card: Make, changes: dict[str, Any]) -> None:
+    channels = changes.get("channels_in", 1)
+    made = {"task": "discriminator", **changes}
+    torchscript(Affine(1.0), name="scratch.pt", card=make_card(**made), channels=channels)
+    model = load_subject(str(torchscript(Mean(), card=discriminating(make_card, comparator="scratch.pt"))))
+
+    with pytest.raises(ModelError, match="does not classify the same images"):
+        comparator_of(model)
