@@ -294,6 +294,7 @@ AUDITS: dict[str, Audit] = {
             "UTL-001",
             "Utility for training",
             training_utility,
+            flattered=True,
             measures=("auc", "gain", "shortfall", "gan_train", "gan_test", "gan_base"),
         ),
         Audit("UTL-002", "Label faithfulness", label_faithfulness, measures=("wrong_label_rate", "reader_recall")),

@@ -111,6 +111,9 @@ def _curves(code: str, curve: Curve, k: int, results: Sequence[Measured]) -> Exh
     unit = "cycles per mm" if same else "multiples of the input's Nyquist frequency"
     along = "" if way.name == "all directions" else f" along {way.name}"
     ends = x[-1] + (x[1] - x[0]) / 2
+    series = [s for name in IMAGES if (s := _series(curve, name, k, x, results))]
+    # A power that runs off the top would look like one that stays there.
+    top = max([curve.y_range[1], *(1.05 * max(s.get("high", s["y"])) for s in series)])
     lines: list[dict[str, Any]] = [{"y": curve.perfect, "label": "truth"}]
     if limit < 0.99 * ends:
         lines.append({"x": float(f"{limit:.5g}"), "label": "Nyquist of the input"})
@@ -122,10 +125,10 @@ def _curves(code: str, curve: Curve, k: int, results: Sequence[Measured]) -> Exh
         data={
             "x_label": f"Frequency{along} ({unit})",
             "y_label": curve.y_label,
-            "series": [s for name in IMAGES if (s := _series(curve, name, k, x, results))],
+            "series": series,
             "lines": lines,
             "x_range": [0.0, float(ends)],
-            "y_range": list(curve.y_range),
+            "y_range": [curve.y_range[0], top],
         },
     )
 

@@ -100,9 +100,14 @@ def _without_lesion(item: Scored) -> Float:
 
 
 def occlusion_maps(
-    run: ClassificationRun, typical: Typical, maps: int, along: int, point: Threshold | None
+    run: ClassificationRun, maps: int, along: int, point: Threshold | None
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Share of the evidence that lies on the lesion and share of the fields that do, by case id."""
+    """Share of the evidence that lies on the lesion and share of the fields that do, by case id.
+
+    Fields are covered by what a case without the disease shows there on average. The mean of all images would leave
+    half of a marker, and painting would carry a large lesion on into a field that lies within it.
+    """
+    healthy = Typical([item.image for item in run.items if not item.positive])
     there = [
         item
         for item in run.items
@@ -120,8 +125,8 @@ def occlusion_maps(
     for item in chosen:
         assert item.lesion is not None
         parts = fields(item.body.shape, min(along, *item.body.shape))
-        # Painting would carry a large lesion on into a field that lies within it.
-        images = [covered(item.image, part, typical.at(item.image.shape)) for part in parts]
+        cover = healthy.at(item.image.shape)
+        images = [covered(item.image, part, cover) for part in parts]
         logits = run.score(images, [item.case.case_id] * len(images), label="Occlusion maps")
         on = [bool((part & item.lesion).any()) for part in parts]
         share = share_inside((item.logit - logits).tolist(), on)

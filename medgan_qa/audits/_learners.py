@@ -47,7 +47,7 @@ class Learners:
     """What learners trained on each kind of set say of the real test images, and those of real images of samples."""
 
     said: dict[str, Float]
-    """(S, n, K) log odds of the test images, by what the learner was trained on; absent where nothing can be trained."""
+    """(S, n, K) log odds of the test images, by training set; absent where nothing can be trained."""
     of_samples: Float
     """(S, m, K) log odds of the samples, by learners trained on real images."""
 

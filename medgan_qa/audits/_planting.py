@@ -155,6 +155,7 @@ def plans(
     """
     visits = _visits(hosts, rng.child(seed, "planted patients", f"{cell.diameter_mm:g}"))
     drawn: list[Plan] = []
+    taken: set[tuple[str, tuple[int, int]]] = set()
     for host, visit in visits:
         if len(drawn) == count:
             break
@@ -162,7 +163,9 @@ def plans(
             continue
         g = rng.child(seed, "planted", f"{cell.diameter_mm:g}", host.item.case.case_id, visit)
         place = host.place(cell, sign, g.random())
-        if place is not None:
+        # In a small image a later visit may draw a place again; the same lesion twice is not two of them.
+        if place is not None and (host.item.case.case_id, place) not in taken:
+            taken.add((host.item.case.case_id, place))
             aside = None if aside_mm is None else _aside(host, cell, sign, place, aside_mm, g)
             drawn.append(Plan(host, cell, place, aside))
     return drawn

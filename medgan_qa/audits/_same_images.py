@@ -35,6 +35,8 @@ FEWEST_PATIENTS = 20
 MOST_DUPLICATES = 1 / 3
 """Share of images left out of the calibration as certain duplicates, above which the rest says little."""
 LEAST_SCORE = 1e-9
+EXACT = 1e-4
+"""Residual up to which an image that was not moved is told as unchanged."""
 TURNED = 20.0
 """Degrees beyond which no two images of one patient are turned against each other as they were acquired."""
 GAMMA_SLACK, SCALE_SLACK, SHIFT_SLACK, TURN_SLACK = 1.1, 0.015, 0.5, 1.5
@@ -114,10 +116,11 @@ class SameImages:
 
     def shown(self, pair: Same, rule: str) -> Pair:
         """Both images, the first after the change that gives the second, where that is known."""
-        image, label = self.grey[pair.one], f"{pair.change}, residual {pair.residual:.3f}"
+        image = self.grey[pair.one]
+        label = f"{pair.change}, of {self.names[pair.one]}, residual {pair.residual:.3f}"
         if pair.number >= 0 and self.close.reference[pair.number] == pair.one:
             image = as_query(image, self.close, pair.number)
-        return Pair(self.grey[pair.other], image, self.names[pair.other], self.names[pair.one], label, rule)
+        return Pair(self.grey[pair.other], image, self.names[pair.other], self.patients[pair.one], label, rule)
 
 
 def same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
@@ -238,7 +241,8 @@ def change(close: ClosePairs, number: int, forwards: bool) -> str:
         parts.append(f"contrast (gamma {gamma:.2f})")
     if blur > 0:
         parts.append(f"blur {blur:.1f} px" if forwards else "sharpened")
-    return ", ".join(parts) or "noise or another small change"
+    same = "unchanged" if close.residual[number] <= EXACT else "noise or another small change"
+    return ", ".join(parts) or same
 
 
 def _turned(mirrored: bool, turn: float) -> list[str]:
@@ -280,11 +284,14 @@ def said(same: SameImages) -> list[str]:
     return parts
 
 
-def repeats(pairs: Sequence[Same]) -> set[int]:
-    """Images that repeat one that stands earlier."""
-    return {max(pair.one, pair.other) for pair in pairs}
+def by_image(pairs: Sequence[Same]) -> dict[int, Same]:
+    """The pair of lowest score of each image that is another one (`other`), by image."""
+    found: dict[int, Same] = {}
+    for pair in pairs:
+        found.setdefault(pair.other, pair)
+    return found
 
 
 def kind_of(change_: str) -> str:
     """A change without its numbers."""
-    return re.sub(r" [(+\-\d][^,]*(, [+\-][\d.]+\))?", "", change_)
+    return re.sub(r" \([^)]*\)| [+-]?\d+\.\d+( degrees| px)?", "", change_)

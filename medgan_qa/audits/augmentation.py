@@ -1,11 +1,11 @@
-"""An augmentation run: a synthesis run whose real images and samples carry labels, because a model will learn from them.
+"""An augmentation run: a synthesis run whose real images and samples carry labels, as a model will learn from them.
 
 Real training images are what a model would be trained on without the samples, real test images what it is tested on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,8 +28,8 @@ BATCH = 64
 """Images described between two signs of progress; changes no number."""
 
 NO_CLASSES = (
-    "Nothing says what a sample is meant to show: the model's card names no classes. Add classes = [...] to the card of "
-    "a sampler that draws on demand, or audit the images as a stored set whose table has the column label."
+    "Nothing says what a sample is meant to show: the model's card names no classes. Add classes = [...] to the card "
+    "of a sampler that draws on demand, or audit the images as a stored set whose table has the column label."
 )
 UNLABELLED_SET = "The stored set's table has neither labels nor lesion masks (columns label, lesion_mask, annotated)."
 NO_TRAIN = "The dataset has no train partition, so there are no real images that a learner could be trained on."
@@ -149,7 +149,7 @@ class AugmentationRun(SynthesisRun):
             if label not in classes
         }
 
-    def _lacking(self, classes: tuple[str, ...], known: dict[str, Sequence[str | None]]) -> str | None:
+    def _lacking(self, classes: tuple[str, ...], known: Mapping[str, Sequence[str | None]]) -> str | None:
         given = sorted({label for label in known["synthetic"] if label is not None})
         if not given:
             return UNLABELLED_SET if isinstance(self.subject, StoredSet) else NO_CLASSES

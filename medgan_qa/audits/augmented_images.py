@@ -15,8 +15,8 @@ from medgan_qa.audits._same_images import (
     Rule,
     Same,
     SameImages,
+    by_image,
     kind_of,
-    repeats,
     said,
     same_images,
 )
@@ -83,8 +83,7 @@ def augmented_images(
     test = run.reference
     traced, changed = _traced(run, false_alarm), _changed(run, reread)
     same = same_images(run, Rule(false_alarm, duplicate))
-    found = [] if isinstance(same, str) else same.within_test()
-    repeated = repeats(found)
+    repeated = {} if isinstance(same, str) else by_image(same.within_test())
     findings.estimates = _counts(run, same, repeated)
     findings.estimates += [
         _count(
@@ -102,12 +101,12 @@ def augmented_images(
             _count("smoothed_images", "Test images without their finest noise", int(traced.smoothed.sum()), len(test)),
         ]
         findings.notes.append(f"Traces are compared with {traced.against}.")
-    findings.rows = _rows(run, same, found, traced, changed)
+    findings.rows = _rows(run, same, repeated, traced, changed)
     if isinstance(same, str):
         findings.missing = same
     else:
-        findings.notes += [*_kinds(found), *said(same)]
-        _show(findings, same, found, worst)
+        findings.notes += [*_kinds(list(repeated.values())), *said(same)]
+        _show(findings, same, list(repeated.values()), worst)
     _show_traces(findings, test, traced)
     return findings
 
@@ -116,7 +115,7 @@ def _count(name: str, label: str, value: int, n: int, unit: str = "test image") 
     return count(f"{CODE}.{name}", label, value, n=n, unit_of_analysis=unit, better="lower")
 
 
-def _counts(run: PartitionedRun, same: SameImages | str, repeated: set[int]) -> list[Estimate]:
+def _counts(run: PartitionedRun, same: SameImages | str, repeated: dict[int, Same]) -> list[Estimate]:
     if isinstance(same, str):
         return []
     test = run.reference
@@ -132,7 +131,7 @@ def _counts(run: PartitionedRun, same: SameImages | str, repeated: set[int]) -> 
         ),
     ]
     if run.train is not None:
-        twice = len(repeats(same.within_train()))
+        twice = len(by_image(same.within_train()))
         made.append(
             _count("train_duplicates", "Train images that repeat another one", twice, len(run.train), "train image")
         )
@@ -173,10 +172,10 @@ def _changed(run: PartitionedRun, reread: int) -> list[int]:
 
 
 def _rows(
-    run: PartitionedRun, same: SameImages | str, found: list[Same], traced: Traced | None, changed: list[int]
+    run: PartitionedRun, same: SameImages | str, partner: dict[int, Same], traced: Traced | None, changed: list[int]
 ) -> list[Row]:
     """One row a test image with a finding."""
-    test, partner = run.reference, {pair.other: pair for pair in reversed(found)}
+    test = run.reference
     traces: dict[int, list[str]] = {}
     for name, flags in () if traced is None else (("padded", traced.padded), ("smoothed", traced.smoothed)):
         for i in np.flatnonzero(flags).tolist():
@@ -206,7 +205,7 @@ def _kinds(found: list[Same]) -> list[str]:
         return []
     kinds = Counter(kind_of(pair.change) for pair in found)
     listed = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
-    return [f"Of {len(found)} pairs of test images that are one image: {listed}."]
+    return [f"Of {len(found)} test images that repeat another one: {listed}."]
 
 
 def _show(findings: Findings, same: SameImages, found: list[Same], worst: int) -> None:
@@ -214,8 +213,8 @@ def _show(findings: Findings, same: SameImages, found: list[Same], worst: int) -
         findings,
         f"{CODE}-pairs",
         "Test images that are one image",
-        f"{min(worst, len(found))} of {len(found)} pairs, the most alike first. The first image is shown after the "
-        "change that gives the second; which of the two is the original is not known.",
+        f"{min(worst, len(found))} of {len(found)} test images that repeat another one, the most alike first. The one "
+        "that stands first is shown after the change that gives the other; which is the original is not known.",
         [same.shown(pair, "worst") for pair in found[:worst]],
         ("test image", "other test image, changed"),
     )

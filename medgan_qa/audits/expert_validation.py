@@ -13,8 +13,8 @@ from medgan_qa.stats import clopper_pearson
 
 CODE = "UTL-003"
 NO_READING = (
-    "That clinical experts validated the images is not shown: no expert reading was given. Have them read samples of this "
-    "model, and give what they said with --experts FILE (docs/how-to/augmentation.md)."
+    "That clinical experts validated the images is not shown: no expert reading was given. Have them read samples of "
+    "this model, and give what they said with --experts FILE (docs/how-to/augmentation.md)."
 )
 REAL_IMAGES = "real images"
 LOWEST = (
@@ -54,8 +54,8 @@ def expert_validation(run: AugmentationRun) -> Findings:
         return findings
     if reading.model_sha256 != run.subject.sha256:
         findings.missing = (
-            f"The expert reading {reading.file} is of another model: it names SHA-256 {reading.model_sha256[:12]}..., and "
-            f"the model under audit has {run.subject.sha256[:12]}... Have samples of this model read."
+            f"The expert reading {reading.file} is of another model: it names SHA-256 {reading.model_sha256[:12]}..., "
+            f"and the model under audit has {run.subject.sha256[:12]}... Have samples of this model read."
         )
         return findings
     findings.estimates = _estimates(reading)
@@ -136,7 +136,7 @@ def _share(
     events = [k < hits for _, hits, n in counts for k in range(n)]
     readers = [f"{r.reader}" if len(counts) > 1 else f"{r.reader} {k}" for r, _, n in counts for k in range(n)]
     direction = better or ("higher" if name == "accepted_rate" else "lower")
-    return rate(
+    estimate = rate(
         identifier(CODE, name, stratum),
         label,
         events,
@@ -145,6 +145,8 @@ def _share(
         better=direction,
         stratum=stratum,
     )
+    # What clusters here is readers, and a Record counts patients there.
+    return estimate._replace(measurement=estimate.measurement.model_copy(update={"clusters": None}))
 
 
 def _lowest(reading: ExpertReading) -> Estimate:

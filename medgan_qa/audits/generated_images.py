@@ -242,8 +242,9 @@ def _show(findings: Findings, test: Pictures, outputs: Outputs, worst: int) -> N
     for at in np.argsort(close.residual, kind="stable")[:worst].tolist():
         sample = outputs.searched[int(close.reference[at])]
         image = as_query(outputs.samples.grey[sample], close, at)
-        i, label = int(close.query[at]), f"{change(close, at, True)}, residual {close.residual[at]:.3f}"
-        shown.append(Pair(test.grey[i], image, test.names[i], outputs.samples.names[sample], label, "worst"))
+        i, made = int(close.query[at]), outputs.samples.names[sample]
+        label = f"{change(close, at, True)}, of {made}, residual {close.residual[at]:.3f}"
+        shown.append(Pair(test.grey[i], image, test.names[i], test.patients[i], label, "worst"))
     pairs(
         findings,
         f"{CODE}-pairs",

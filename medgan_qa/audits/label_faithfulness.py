@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medgan_qa import rng
 from medgan_qa.audits._label_readers import Reading, by_detector, by_learner
+from medgan_qa.audits._labelled_pictures import Counts, beside_nearest, chosen
 from medgan_qa.audits.augmentation import AugmentationRun, Sides
 from medgan_qa.audits.catalogue import Findings, Row
-from medgan_qa.audits.exhibits import Pair, forest, pairs
+from medgan_qa.audits.exhibits import forest, pairs
 from medgan_qa.audits.numbers import ALPHA, identifier, rate
 from medgan_qa.audits.training_utility import too_few
 from medgan_qa.criteria import Declared, Estimate
@@ -20,7 +20,9 @@ from medgan_qa.stats import required_n
 from medgan_qa.stats.misread_labels import WrongLabels, wrong_labels
 
 CODE = "UTL-002"
-METHOD = "Clopper-Pearson by unit on both parts (Bonferroni); upper end with no misreading taken off, lower end with all of it"
+METHOD = (
+    "Clopper-Pearson by unit on both parts (Bonferroni); no misreading taken off the upper end, all of it off the lower"
+)
 MOST_ROWS = 200
 
 
@@ -209,7 +211,8 @@ def _estimate(said: _Said, stratum: str | None, at: Callable[[float], Interval],
         unit_of_analysis="sample",
         better="lower",
         stratum=stratum,
-        clusters=said.units,
+        # Samples that are each their own unit belong to no patient.
+        clusters=None if said.units == said.n else said.units,
         reason=None if value is not None else reason,
     )
     return Estimate(measurement, at if value is not None else None, shortfall)
@@ -257,41 +260,22 @@ def _row(sides: Sides, readings: Sequence[Reading], sample: int) -> Row:
     }
 
 
-def _show(findings: Findings, run: AugmentationRun, sides: Sides, reading: Reading, counts: tuple[int, int]) -> None:
+def _show(findings: Findings, run: AugmentationRun, sides: Sides, reading: Reading, counts: Counts) -> None:
     """The samples that contradict their label most, and others, each beside the nearest real image of the label."""
-    samples, train = sides.synthetic, sides.train
-    order = np.argsort(-reading.doubt, kind="stable")
-    worst = [int(k) for k in order[: counts[0]]]
-    left = np.sort(order[counts[0] :])
-    drawn = np.sort(rng.child(run.seed, "exhibit", CODE).permutation(left)[: counts[1]])
-    shown = []
-    for k, rule in [*((k, "worst") for k in worst), *((int(k), "random") for k in drawn)]:
-        code = int(samples.codes[k])
-        near = _nearest_real(sides, k, code)
+    order = np.argsort(-reading.doubt, kind="stable").tolist()
+    picked = chosen(run, CODE, order, counts)
+
+    def label(k: int) -> str:
         said = sides.classes[reading.said_of_samples[k]]
-        shown.append(
-            Pair(
-                samples.pictures.grey[samples.index[k]],
-                train.pictures.grey[train.index[near]],
-                samples.names[k],
-                samples.patients[k],
-                f"label {sides.classes[code]}, read as {said}",
-                rule,
-            )
-        )
+        return f"label {sides.classes[sides.synthetic.codes[k]]}, read as {said}"
+
+    worst = sum(rule == "worst" for _, rule in picked)
     pairs(
         findings,
         f"{CODE}-samples",
         "Samples that speak most against their label, and others",
-        f"The {len(worst)} with the largest log odds against their label, and {len(drawn)} drawn at random from the "
-        "others. Beside each the real training image of the same label with the least mean squared difference.",
-        shown,
+        f"The {worst} with the largest log odds against their label, and {len(picked) - worst} drawn at random from "
+        "the others. Beside each the real training image of the same label with the least mean squared difference.",
+        beside_nearest(picked, sides.synthetic, sides.train, label, real=False),
         ("sample", "nearest real image of the label"),
     )
-
-
-def _nearest_real(sides: Sides, sample: int, code: int) -> int:
-    there = sides.train.of(code)
-    image = sides.synthetic.pictures.grey[sides.synthetic.index[sample]].astype(np.float64)
-    apart = [float(np.square(sides.train.pictures.grey[sides.train.index[k]] - image).sum()) for k in there]
-    return int(there[int(np.argmin(apart))])

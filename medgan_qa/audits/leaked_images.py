@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from medgan_qa.audits._same_images import PartitionedRun, Rule, Same, SameImages, kind_of, said, same_images
+from medgan_qa.audits._same_images import PartitionedRun, Rule, Same, SameImages, by_image, kind_of, said, same_images
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import pairs
 from medgan_qa.audits.numbers import count, rate
@@ -54,7 +54,7 @@ def leaked_images(
     same = same_images(run, Rule(false_alarm, duplicate))
     known = set(run.train.patients)
     by_id = [patient in known for patient in run.reference.patients]
-    found = {} if isinstance(same, str) else _first(same.across())
+    found = {} if isinstance(same, str) else by_image(same.across())
     events = [by_id[i] or i in found for i in range(len(run.reference))]
     shared = {patient for patient, hit in zip(run.reference.patients, by_id, strict=True) if hit}
     findings.estimates = [
@@ -110,14 +110,6 @@ def _in_train(run: PartitionedRun, same: SameImages) -> Estimate:
 
 def _one_patient(same: SameImages, pair: Same) -> bool:
     return same.patients[pair.one] == same.patients[pair.other]
-
-
-def _first(pairs_: list[Same]) -> dict[int, Same]:
-    """The pair of lowest score of each test image."""
-    found: dict[int, Same] = {}
-    for pair in pairs_:
-        found.setdefault(pair.other, pair)
-    return found
 
 
 def _row(run: PartitionedRun, same: SameImages | str, pair: Same | None, test: int) -> Row:

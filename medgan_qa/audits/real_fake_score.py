@@ -52,7 +52,7 @@ def real_fake_score(run: ClassificationRun, *, resamples: int = 200) -> Findings
 
     Method and source. Area as DIS-001. Correlation of ranks within classes (Spearman 1904, stratified), interval from
     half samples of the patients (Shao and Wu 1989). Noise from the finest diagonal detail (Donoho and Johnstone 1994),
-    sharpness as the mean gradient over the body in units of its spread.
+    sharpness as the root mean square gradient over the body in units of its spread.
     """
     findings = Findings()
     findings.missing = run.objection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +24,12 @@ from medgan_qa.audits.exhibits import Pair, forest, pairs
 from medgan_qa.audits.numbers import median, plain, rate
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics.occlusion import Typical
+from medgan_qa.record import Exhibit, Measurement
 from medgan_qa.stats.roc import RocArea, roc_area_difference
 
+HEAD = "Area under the ROC curve"
 NO_MASKS = "No case of the disease has a lesion mask, so nobody knows where the evidence should lie."
+NO_DROPS = "No case was mapped, or covering a field took nothing off the score of any."
 NO_CALLS = "No case with a lesion mask is called, so there is no call to follow."
 
 Bool = NDArray[np.bool_]
@@ -51,8 +56,9 @@ def shortcut(
     should be what it was, and the loss is measured on the same cases. Where lesions are annotated, each is painted over
     by the tissue around it: the calls that survive are the share of rightly called cases that are called all the same.
     Of as many patients as the parameter maps, drawn by the run's seed, an occlusion map is made of along x along
-    fields, each covered in turn by the mean image: the evidence in the lesion is the share of all that is taken off the
-    score which the fields on the lesion take, beside the share of the fields that lie on it.
+    fields, each covered in turn by the mean of the images without the disease: the evidence in the lesion is the share
+    of all that is taken off the score which the fields on the lesion take, beside the share of the fields that lie on
+    it.
 
     Why it matters. A classifier learns whatever parts the classes in its training data: a burnt-in marker, the border
     of one scanner, a tube. On test data from the same sources it looks excellent, and it fails where the marker is
@@ -76,7 +82,7 @@ def shortcut(
     typical = Typical([item.image for item in run.items])
     scores = scores_covered(run, typical, border_regions(run, frame, corner))
     hidden = lesions_hidden(run)
-    inside, area = occlusion_maps(run, typical, maps, along, point)
+    inside, area = occlusion_maps(run, maps, along, point)
     findings.estimates = [
         *_areas(run, scores),
         _surviving(hidden, point),
@@ -84,30 +90,47 @@ def shortcut(
     ]
     findings.rows = _rows(run, scores, hidden, inside, point)
     findings.notes = _notes(run, scores, hidden, point)
-    findings.exhibits.append(
-        forest(
-            f"{CODE}-areas",
-            "Area under the ROC curve, with parts of the image covered",
-            "One half is expected where only the border is visible, and no change where it, or the air, is covered. "
-            "Ends are one-sided 95 % bounds by patient.",
-            [area_of(run, CODE, "auc", "whole image", run.logits), *findings.estimates[:3]],
-            x=(0.0, 1.0),
-            label=lambda m: m.label.removeprefix("Area under the ROC curve, "),
-        )
-    )
+    findings.exhibits += _forests(run, findings.estimates)
     _show(findings, run, hidden, point, shown)
     return findings
 
 
+def _forests(run: ClassificationRun, estimates: Sequence[Estimate]) -> list[Exhibit]:
+    """The border by itself, whose limit lies on the other side of that of the others."""
+    ends = "Ends are one-sided 95 % bounds by patient."
+    whole = area_of(run, CODE, "auc", f"{HEAD}, whole image", run.logits)
+    return [
+        forest(
+            f"{CODE}-border",
+            f"{HEAD}, with nothing but the border to see",
+            f"One half is expected. {ends}",
+            estimates[:1],
+            x=(0.0, 1.0),
+            label=_part,
+        ),
+        forest(
+            f"{CODE}-areas",
+            f"{HEAD}, with parts of the image covered",
+            f"No change is expected where the border, or the air, is covered. {ends}",
+            [whole, *estimates[1:3]],
+            x=(0.0, 1.0),
+            label=_part,
+        ),
+    ]
+
+
+def _part(m: Measurement) -> str:
+    return m.label.removeprefix(f"{HEAD}, ")
+
+
 def _areas(run: ClassificationRun, scores: CoveredScores) -> list[Estimate]:
-    head = "Area under the ROC curve"
     # A lesion in the border is no shortcut.
     clear = scores.clear
     every = np.ones(len(clear), bool)
     return [
-        area_of(run, CODE, "border_auc", f"{head}, border only", scores.inside, chosen=clear, better="none"),
-        area_of(run, CODE, "auc_border_covered", f"{head}, border covered", scores.border, chosen=clear),
-        area_of(run, CODE, "auc_air_covered", f"{head}, all but the body covered", scores.outside),
+        area_of(run, CODE, "border_auc", f"{HEAD}, border only", scores.inside, chosen=clear, better="none"),
+        area_of(run, CODE, "auc_border_covered", f"{HEAD}, border covered", scores.border, chosen=clear),
+        area_of(run, CODE, "auc_air_covered", f"{HEAD}, all but the body covered", scores.outside),
         _loss(run, "border_loss", "Area lost when the border is covered", scores.border, clear),
         _loss(run, "air_loss", "Area lost when all but the body is covered", scores.outside, every),
     ]
@@ -141,7 +164,8 @@ def _evidence(
 ) -> list[Estimate]:
     patients = [hidden[name].item.case.patient_id for name in inside]
     if not inside:
-        reason = NO_MASKS if not hidden else NO_CALLS
+        hits = any(called(h.item.logit, point) for h in hidden.values())
+        reason = NO_MASKS if not hidden else NO_CALLS if point is not None and not hits else NO_DROPS
         return [
             plain(
                 f"{CODE}.{name}",

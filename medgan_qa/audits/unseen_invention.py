@@ -106,13 +106,11 @@ def unseen_invention(
         _scatter(found),
         forest(
             f"{CODE}-rates",
-            "Invented objects: outputs, second acquisitions, and planted texture",
+            "Cases with invented objects: outputs, and second acquisitions of the truth",
             "Ends are one-sided 95 % bounds, clustered by patient.",
-            [*rates, alarms, *power],
+            [*rates, alarms],
             x=(0.0, 1.0),
-            label=lambda m: (
-                m.label + (f", {m.stratum}" if m.stratum and not m.id.startswith(f"{CODE}.planted") else "")
-            ),
+            label=lambda m: m.label + (f", {m.stratum}" if m.stratum else ""),
         ),
     ]
     _maps(findings, run, found, limit.value, worst, random)
@@ -213,7 +211,7 @@ def _notes(look: Look, limit: Threshold, found: Sequence[Invented], power: Seque
     said = [
         f"An object counts from {limit.value:.2f} times what is expected over {look.least_pixels} connected pixels, in "
         f"neighbourhoods of {rows:g} x {columns:g} pixels; set on {limit.calibrated_on} second acquisitions.",
-        f"{count} invented objects in {sum(bool(f.diameters_mm) for f in found)} of {len(found)} cases.",
+        f"{_objects(count)} in {sum(bool(f.diameters_mm) for f in found)} of {len(found)} cases.",
     ]
     for estimate, amplitude in zip(power, AMPLITUDES, strict=True):
         m = estimate.measurement
@@ -224,6 +222,10 @@ def _notes(look: Look, limit: Threshold, found: Sequence[Invented], power: Seque
                 f"{m.interval.high:.2f})."
             )
     return said
+
+
+def _objects(count: int) -> str:
+    return f"{count} invented object" + ("" if count == 1 else "s")
 
 
 def _row(item: Item, f: Invented | None) -> Row:
@@ -298,7 +300,7 @@ def _maps(
                     {
                         "case_id": f.case.item.case.case_id,
                         "patient_id": f.case.item.case.patient_id,
-                        "label": f"{len(f.diameters_mm)} objects, {f.strength / limit:.1f} of the threshold",
+                        "label": f"{_objects(len(f.diameters_mm))}, {f.strength / limit:.1f} of the threshold",
                         "rule": "worst" if k < len(first) else "random",
                     }
                     for k, f in enumerate(shown)

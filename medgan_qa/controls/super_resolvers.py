@@ -252,7 +252,7 @@ CONTROLS: dict[str, NamedControl] = {
     ),
     "nearest": _named("pixels of the input repeated", Upsampled(smooth=False, name="nearest")),
     "null-texture": _named("texture of 5 % that the operator cannot see", NullTexture()),
-    "null-texture-10": _named("the same in 10 % of the cases", NullTexture(dose=0.1)),
+    "null-texture-30": _named("the same in 30 % of the cases", NullTexture(dose=0.3)),
     "null-patch": _named("texture of 10 % that the operator cannot see, in one disc", NullTexture(0.1, radius_px=5.0)),
     "bias-2": _named("2 % too bright", Rescaled()),
     "eraser": _named("every lesion painted over", Erased()),

@@ -75,7 +75,7 @@ def _cut_off(weight: Float) -> Bool:
     border = np.stack(
         [weight[:, side].max(axis=1) for side in (0, -1)] + [weight[:, :, s].max(axis=1) for s in (0, -1)]
     )
-    cut: Bool = (border > 0.5).any(axis=0)
+    cut: Bool = border.max(axis=0) > 0.5
     return cut
 
 

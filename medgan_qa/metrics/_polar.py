@@ -72,7 +72,7 @@ class Poses(NamedTuple):
 
 def soft_foreground(smooth: Float) -> Float:
     """(N, h, w) in [0, 1]: 1 in tissue, 0 in air, of images smoothed enough that noise in air does not count."""
-    flat = np.sort(smooth.reshape(len(smooth), -1)[:, ::2], axis=1)
+    flat = np.sort(smooth.reshape(len(smooth), smooth.shape[1] * smooth.shape[2])[:, ::2], axis=1)
     low, high = (flat[:, round(q * (flat.shape[1] - 1)), None, None] for q in (0.02, 0.95))
     level = (smooth - low) / np.maximum(high - low, np.float32(FLAT))
     soft: Float = np.clip((level - np.float32(AIR)) / np.float32(TISSUE - AIR), 0, 1)
@@ -119,8 +119,8 @@ def _read(smooth: Float, weight: Float, centre: Float, radius: Float) -> Rings:
 def sampled(stack: Float, index: Index, y: Float, x: Float) -> Float:
     """Bilinear samples (P, K) of the images `index` (P,) of a stack at (P, K) places; beyond the border it repeats."""
     height, width = stack.shape[1:]
-    y, x = np.clip(y, 0, np.float32(height - 1.001)), np.clip(x, 0, np.float32(width - 1.001))
-    top, left = y.astype(np.int32), x.astype(np.int32)
+    y, x = np.clip(y, 0, np.float32(height - 1)), np.clip(x, 0, np.float32(width - 1))
+    top, left = np.minimum(y.astype(np.int32), height - 2), np.minimum(x.astype(np.int32), width - 2)
     y, x = y - top.astype(np.float32), x - left.astype(np.float32)
     place = (top * width + left) + (index * (height * width)).astype(np.int64)[:, None]
     flat = stack.reshape(-1)

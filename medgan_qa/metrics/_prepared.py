@@ -76,10 +76,7 @@ def prepared(images: Any) -> Prepared:
     on_rings, weight = _resampled(stack, coarse, ON_RINGS * short), _resampled(foreground, coarse, 0.0)
     frame = tuple(frame_rings(on_rings, weight, (y, x)) for y in SHIFTS for x in SHIFTS)
     about = foreground_rings(on_rings, weight)
-    detail = _mapped_rows(lambda part: normalised_detail(smooth[part]), len(stack), smooth[0].size if len(stack) else 1)
-    rough = _mapped_rows(
-        lambda part: normalised_detail(on_rings[part]), len(stack), on_rings[0].size if len(stack) else 1
-    )
+    detail, rough = (_over(x, normalised_detail) for x in (smooth, on_rings))
     return Prepared(shape, smooth, detail, foreground > 0.5, on_rings, rough, weight, about, frame)
 
 
@@ -97,8 +94,9 @@ def normalised_detail(images: Float) -> Float:
     return detail
 
 
-def _mapped_rows(work: Callable[[slice], Any], count: int, cost: int) -> Float:
-    return np.concatenate(spread(work, count, cost))
+def _over(images: Float, work: Callable[[Float], Float]) -> Float:
+    """A function of images over all of them, in threads."""
+    return np.concatenate(spread(lambda part: work(images[part]), len(images), images.shape[1] * images.shape[2]))
 
 
 def _grid(shape: tuple[int, int], side: int) -> tuple[int, int]:
@@ -107,6 +105,4 @@ def _grid(shape: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _resampled(images: Float, shape: tuple[int, int], blur: float) -> Float:
-    return _mapped_rows(
-        lambda part: resampled(images[part], shape, blur), len(images), images[0].size if len(images) else 1
-    )
+    return _over(images, lambda part: resampled(part, shape, blur))

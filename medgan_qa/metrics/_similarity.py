@@ -29,6 +29,9 @@ LARGEST_MOVE = 0.12
 """Shift that one step may make, as a share of half the shorter side."""
 DAMPING = 1e-4
 """Share of the diagonal added to the normal equations."""
+RIM = 0.08
+"""Width, as a share of half the shorter side, of a strip along the reference's border that does not count: where what
+was cut off there is filled, smoothing mixes the filling in."""
 SCALES = (0.6, 1.7)
 """Scales that are no longer believed."""
 
@@ -56,7 +59,7 @@ class Warped(NamedTuple):
     pixels: Float
     """(P, h, w)"""
     inside: Bool
-    """(P, h, w) pixels that come from inside the reference."""
+    """(P, h, w) pixels that come from inside the reference, and not from its rim."""
 
 
 def grid(shape: tuple[int, int]) -> tuple[Float, Float]:
@@ -77,14 +80,20 @@ def warp(references: Float, index: Index, layout: Layout) -> Warped:
     # Flipping the reference is reading it at the mirrored place.
     to_x = np.where(layout.mirrored[:, None], -to_x, to_x) + np.float32((width - 1) / 2)
     to_y = (b * x + a * y + v) * half + np.float32((height - 1) / 2)
-    slack = np.float32(0.51)
-    inside = (to_x > -slack) & (to_x < width - 1 + slack) & (to_y > -slack) & (to_y < height - 1 + slack)
+    rim = np.float32(RIM * half) - np.float32(0.51)
+    inside = (to_x > rim) & (to_x < width - 1 - rim) & (to_y > rim) & (to_y < height - 1 - rim)
     shape = (len(index), height, width)
     return Warped(sampled(references, index, to_y, to_x).reshape(shape), inside.reshape(shape))
 
 
 def refined(
-    queries: Float, weights: Float, references: Float, pairs: tuple[Index, Index], start: Layout, steps: int
+    queries: Float,
+    weights: Float,
+    references: Float,
+    pairs: tuple[Index, Index],
+    start: Layout,
+    steps: int,
+    pace: float,
 ) -> Layout:
     """Layouts after some Gauss-Newton steps.
 
@@ -95,14 +104,16 @@ def refined(
         pairs: query and reference of each pair, (P,) each.
         start: rough layouts; what is off by more than some 15 degrees or an eighth of the image is not found.
         steps: how many.
+        pace: share of a step that is made. Differences of neighbouring pixels are less than the slope where structure
+            is a few pixels wide, so that whole steps go too far and, on a coarse grid, to and fro for ever.
     """
-    shape = (references.shape[1], references.shape[2])
-    y, x = grid(shape)
+    y, x = grid((references.shape[1], references.shape[2]))
     motion = start.motion.copy()
-    target, counted = queries[pairs[0]], np.sqrt(weights[pairs[0]], dtype=np.float32)
+    target, root = queries[pairs[0]], np.sqrt(weights[pairs[0]], dtype=np.float32)
     for _ in range(steps):
         warped = warp(references, pairs[1], Layout(motion, start.mirrored))
-        motion = _held(motion + _step(target, counted * warped.inside, warped.pixels, motion, y, x))
+        step = _step(target, root * warped.inside, warped.pixels, motion, y, x)
+        motion = _held(motion + np.float32(pace) * step)
     return Layout(motion, start.mirrored)
 
 

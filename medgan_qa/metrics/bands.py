@@ -58,7 +58,7 @@ class Direction(NamedTuple):
     name: str
     """`all directions`, `rows` (frequency along the first axis) or `columns`."""
     band: NDArray[np.intp]
-    """(H, W) band of each coefficient; -1 for the zero frequency and what lies beyond the last band."""
+    """(H, W) band of each coefficient; -1 for the zero frequency and what belongs to no band."""
     frequency: Float
     """(B,) middles of the bands in cycles per mm."""
     nyquist: float
@@ -124,8 +124,8 @@ def directions(shape: tuple[int, int], spacing: Spacing, scale: Scale) -> list[D
     """Bands up to the truth's Nyquist frequency, 5 to each Nyquist frequency of the input and at least 10.
 
     Where pixels are square and both factors equal, one direction: rings around the zero frequency, so that a rotated
-    image has the same bands; the corners of the plane are left out. Otherwise rows and columns apart, each with all
-    frequencies of the other axis.
+    image has the same bands; the corners of the plane are left out. Otherwise rows and columns apart, each with the
+    frequencies of the other axis up to the input's Nyquist frequency there, so that one axis says nothing of the other.
 
     Args:
         shape: (H, W) of output and truth.
@@ -139,8 +139,10 @@ def directions(shape: tuple[int, int], spacing: Spacing, scale: Scale) -> list[D
     plane = np.meshgrid(*(np.abs(fft.fftfreq(n, d)) for n, d in zip(shape, mm, strict=True)), indexing="ij")
     if scale[0] == scale[1] and abs(mm[0] - mm[1]) <= EQUAL_SPACING * mm[0]:
         return [_direction("all directions", np.hypot(*plane), mm[0], scale[0])]
-    named = zip(("rows", "columns"), plane, mm, scale, strict=True)
-    return [_direction(name, frequency, d, factor) for name, frequency, d, factor in named]
+    within = [f <= (1 + ROUNDING) / (2 * d * factor) for f, d, factor in zip(plane, mm, scale, strict=True)]
+    named = zip(("rows", "columns"), plane, mm, scale, reversed(within), strict=True)
+    found = [(_direction(name, frequency, d, factor), other) for name, frequency, d, factor, other in named]
+    return [way._replace(band=np.where(other, way.band, -1)) for way, other in found]
 
 
 def _direction(name: str, frequency: Float, spacing: float, factor: int) -> Direction:

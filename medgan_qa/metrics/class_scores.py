@@ -36,7 +36,7 @@ def area_over_pairs(scores: Any, labels: Any, subsets: Any = None) -> Float:
     """
     values, codes, held = _checked(scores, labels, subsets)
     pairs = [_area(values[:, i], codes, (i, j), held) for i, j in permutations(range(values.shape[1]), 2)]
-    return np.mean(pairs, axis=0)
+    return np.asarray(np.mean(pairs, axis=0))
 
 
 def balanced_accuracy(scores: Any, labels: Any, subsets: Any = None) -> Float:

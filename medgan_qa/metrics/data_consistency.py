@@ -36,6 +36,8 @@ class Residual(NamedTuple):
     gain: float | None
     """Slope of the output on the input, both smoothed, so that noise and lost sharpness do not bend it; None where one
     of them is constant."""
+    gain_error: float
+    """Standard error of the gain; 0 without one."""
     local: float
     """Largest absolute value of `map`, over what noise and rounding explain in one pixel."""
     map: Float
@@ -70,19 +72,26 @@ def residual(degraded: Any, given: Any, inside: Any, floor: float, measured: Any
     difference = (again - y) * there
     smooth = ndimage.gaussian_filter(difference, SMOOTHING_PX, mode="nearest")
     rms = float(np.sqrt(np.mean(np.square(difference[where]))))
+    gain, error = _slope(y, y + difference, where)
     return Residual(
         rms=rms,
         ratio=rms / floor,
         bias=float(difference[where].mean()),
-        gain=_slope(y, y + difference, where),
+        gain=gain,
+        gain_error=error,
         local=float(np.abs(smooth).max()) / floor,
         map=smooth,
     )
 
 
-def _slope(y: Float, again: Float, where: NDArray[np.bool_]) -> float | None:
-    """1 over the slope of y on `again`: the noise is in y, and a regressor without noise has an unbiased slope."""
+def _slope(y: Float, again: Float, where: NDArray[np.bool_]) -> tuple[float | None, float]:
+    """1 over the slope of y on `again`, and its error: the noise is in y, and a regressor without noise is unbiased."""
     low, high = (ndimage.gaussian_filter(x, SMOOTHING_PX, mode="nearest")[where] for x in (y, again))
-    spread = float(np.var(high))
-    shared = float(np.mean((high - high.mean()) * (low - low.mean())))
-    return spread / shared if spread > 1e-12 and abs(shared) > 1e-12 else None
+    low, high = low - low.mean(), high - high.mean()
+    spread, shared = float(np.mean(high * high)), float(np.mean(high * low))
+    if spread < 1e-12 or abs(shared) < 1e-12:
+        return None, 0.0
+    gain = spread / shared
+    # Smoothing leaves one independent value in so many pixels.
+    independent = max(low.size / (4 * math.pi * SMOOTHING_PX**2), 1.0)
+    return gain, float(np.std(high - gain * low) / np.std(low) / math.sqrt(independent))

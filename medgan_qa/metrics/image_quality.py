@@ -39,7 +39,10 @@ def noise_level(image: Any) -> float:
 
 
 def sharpness(image: Any, body: BoolMask) -> float:
-    """Mean gradient over the body at a scale of one pixel, over the body's standard deviation; 0 for an even one.
+    """Root mean square gradient over the body at a scale of one pixel, over the body's standard deviation.
+
+    A blur spreads an edge over more pixels, which leaves the mean gradient what it was and lowers its mean square.
+    0 for an even body.
 
     Args:
         image: (H, W) finite.
@@ -52,7 +55,7 @@ def sharpness(image: Any, body: BoolMask) -> float:
     inside = region(body, "body", pixels.shape)
     spread = float(pixels[inside].std())
     steep = ndimage.gaussian_gradient_magnitude(pixels, 1.0, mode="nearest")[inside]
-    return float(steep.mean() / spread) if spread > 1e-12 else 0.0
+    return float(np.sqrt(np.mean(steep**2)) / spread) if spread > 1e-12 else 0.0
 
 
 def brightness(image: Any, body: BoolMask) -> float:

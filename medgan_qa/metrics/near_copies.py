@@ -39,6 +39,8 @@ COVERED = 0.6
 """Share of the foreground that has to come from inside the reference."""
 BLURS = (0.0, 0.8, 1.4)
 """Standard deviations, in pixels of the fine grid, of blurs that are tried."""
+COARSE_PACE, FINE_PACE = 0.55, 0.85
+"""Share of a Gauss-Newton step that is made on each grid."""
 BATCH = 128
 """Pairs worked on at once by a thread."""
 
@@ -83,6 +85,12 @@ class ClosePairs:
         """Several lists as one, sorted again."""
         every = cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
         return every.where(np.lexsort((every.residual, every.query)))
+
+    @classmethod
+    def none(cls) -> ClosePairs:
+        """No pair."""
+        whole, real = np.empty(0, np.intp), np.empty(0)
+        return cls(whole, whole, real, real, np.empty(0, bool), real, real, np.empty((0, 2)), real, real)
 
     @property
     def score(self) -> Vector:
@@ -132,6 +140,8 @@ def near_copies(
         raise ValueError(
             f"one group an image is needed, got {len(asked)} for {len(queries)} and {len(known)} for {len(references)}"
         )
+    if not asked or not known:
+        return ClosePairs.none()
     codes = encoded(asked, known)
     own, labels = codes[: len(asked)], codes[len(asked) :]
     found = of_own(queries, references, own, labels) if among == "own" else of_others(queries, references, own, labels)
@@ -142,7 +152,7 @@ def _compared(queries: Prepared, references: Prepared, found: Candidates) -> Clo
     """Candidates laid out on the coarse grid, the best of them on the fine one, with what they leave unexplained."""
 
     def ranked(found: Candidates, images: tuple[Float, Float], steps: int, count: int) -> tuple[Candidates, Vector]:
-        found = _refined(images[0], queries.weight, images[1], found, steps)
+        found = _refined(images[0], queries.weight, images[1], found, steps, COARSE_PACE)
         rough = _mapped(lambda c: _unexplained(images, queries.weight, c), found)
         # The same reference may stand there in two layouts.
         order = np.lexsort((rough, found.reference, found.query))
@@ -160,7 +170,7 @@ def _compared(queries: Prepared, references: Prepared, found: Candidates) -> Clo
     rivals = np.full((len(queries), LAID_OUT), np.nan)
     rivals[found.query, rank] = rough
     found = found.where(rank == 0)
-    found = _refined(queries.fine_detail, queries.foreground, references.fine_detail, found, 3)
+    found = _refined(queries.fine_detail, queries.foreground, references.fine_detail, found, 3, FINE_PACE)
     return _measured(queries, references, found, _median(rivals[:, 1:])[found.query])
 
 
@@ -185,9 +195,9 @@ def _mapped(function: Any, found: Candidates) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _refined(pixels: Float, weight: Any, references: Float, found: Candidates, steps: int) -> Candidates:
+def _refined(pixels: Float, weight: Any, references: Float, found: Candidates, steps: int, pace: float) -> Candidates:
     motion = _mapped(
-        lambda c: refined(pixels, weight, references, (c.query, c.reference), c.layout, steps).motion, found
+        lambda c: refined(pixels, weight, references, (c.query, c.reference), c.layout, steps, pace).motion, found
     ).reshape(-1, 4)
     return Candidates(found.query, found.reference, Layout(motion.astype(np.float32), found.layout.mirrored))
 
@@ -209,10 +219,10 @@ def _covered(residual: Vector, foreground: Bool, inside: Bool) -> Vector:
 def _measured(queries: Prepared, references: Prepared, found: Candidates, rivals: Vector) -> ClosePairs:
     """Residuals on the fine grid, gamma and blur undone, and the change in words' numbers."""
     half = min(queries.shape) / 2
-    a, b, u, v = found.layout.motion.astype(np.float64).T.reshape(4, -1)
+    a, b, u, v = found.layout.motion.astype(np.float64).T
     scale = np.hypot(a, b)
     # Where the middle of the reference comes to lie: the inverse of the motion, applied to nought.
-    x, y = (-(a * u + b * v) / scale**2, -(a * v - b * u) / scale**2) if len(a) else (a, a)
+    x, y = -(a * u + b * v) / scale**2, -(a * v - b * u) / scale**2
     numbers = _mapped(lambda c: _numbers(queries, references, c), found).reshape(-1, 3)
     pairs = ClosePairs(
         query=found.query,
@@ -251,5 +261,5 @@ def as_query(image: Float, pairs: ClosePairs, number: int) -> Float:
     y, x = pairs.shift[number] / (min(image.shape) / 2)
     motion = np.array([[a, b, b * y - a * x, -(b * x + a * y)]], np.float32)
     laid = warp(image[None], np.zeros(1, np.intp), Layout(motion, pairs.mirrored[number : number + 1]))
-    moved: Float = np.clip(laid.pixels[0] * laid.inside[0], 0, 1) ** np.float32(pairs.gamma[number])
+    moved: Float = np.clip(laid.pixels[0], 0, 1) ** np.float32(pairs.gamma[number])
     return moved

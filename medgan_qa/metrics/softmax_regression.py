@@ -38,7 +38,7 @@ class SoftmaxRegression(NamedTuple):
         """
         z = _logits(self._standard(features), self.weights)
         others = [special.logsumexp(np.delete(z, k, axis=1), axis=1) for k in range(z.shape[1])]
-        return z - np.stack(others, axis=1)
+        return np.asarray(z - np.stack(others, axis=1))
 
     def _standard(self, features: Any) -> Float:
         x = np.asarray(features, dtype=np.float64)

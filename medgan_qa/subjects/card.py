@@ -182,7 +182,9 @@ def _degradation(content: dict[str, Any], where: str | Path) -> dict[str, Any] |
     try:
         declared(value, _scale(content["scale"], where) or (1, 1))
     except ValueError as error:
-        raise _problem("degradation is malformed.", "a table [degradation] of an operator", str(error), where) from error
+        raise _problem(
+            "degradation is malformed.", "a table [degradation] of an operator", str(error), where
+        ) from error
     return dict(value)
 
 

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from medgan_qa.audits.catalogue import Findings
+from medgan_qa.audits.classification import ClassificationRun
 from medgan_qa.audits.synthesis import Pictures, SynthesisRun
 from medgan_qa.audits.translation import TranslationRun
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
+from medgan_qa.cohorts.tokens import TokenCohort
 from medgan_qa.controls import Defect, ThresholdDetector, planted_translator
+from medgan_qa.controls.classifiers import Faithful as FaithfulClassifier
+from medgan_qa.controls.classifiers import planted_classifier
 from medgan_qa.controls.responses import Response, computing_translator
 from medgan_qa.controls.samplers import Independent, Plan, planted_sampler
 from medgan_qa.engines import LocalEngine
@@ -184,3 +188,51 @@ def value_of() -> Callable[[Findings, str], Measurement]:
         return next(e.measurement for e in findings.estimates if e.measurement.id == measurement_id)
 
     return find
+
+
+Classified = Callable[..., ClassificationRun]
+
+
+class _Kept(BrainSlices):
+    """Slices that are rendered once."""
+
+    def load(self, case: Case) -> CaseImages:
+        held = self.__dict__.setdefault("held", {})
+        if case.case_id not in held:
+            held[case.case_id] = super().load(case)
+        return held[case.case_id]
+
+
+@pytest.fixture(scope="session")
+def slices() -> Callable[..., Any]:
+    """Brain slices, half of them with a lesion, rendered once; with a token in the corner where asked."""
+
+    @cache
+    def plain(people: int) -> _Kept:
+        return _Kept(people=people)
+
+    @cache
+    def cohort(people: int = 100, token: bool = False) -> Any:
+        return TokenCohort(plain(people)) if token else plain(people)
+
+    return cohort
+
+
+@pytest.fixture(scope="session")
+def classified(slices: Callable[..., Any]) -> Classified:
+    """A run of a planted classifier on them; `subject` takes the place of one that is made here."""
+
+    def run(
+        classifier: Any = None,
+        people: int = 100,
+        token: bool = False,
+        seed: int = 0,
+        subject: Subject | None = None,
+        comparator: Subject | None = None,
+        **card: Any,
+    ) -> ClassificationRun:
+        cohort = slices(people, token)
+        made = subject or planted_classifier(classifier or FaithfulClassifier(), **card)
+        return ClassificationRun(made, cohort, None, LocalEngine(), seed, comparator=comparator)
+
+    return run

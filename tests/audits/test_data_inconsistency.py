@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgan_qa.audits import data_inconsistency
+from medgan_qa.audits import AUDITS, data_inconsistency
 from medgan_qa.audits.super_resolution import SuperResolutionRun
 from medgan_qa.cohorts.cohort import CaseImages
 from medgan_qa.cohorts.phantom import THICK_SLICES, BrainPhantoms, BrainTruths
@@ -179,3 +179,8 @@ def test_rows_and_exhibits_say_what_was_seen():
         ("source", "output", "reference"), (8, 72, 72)
     )
     assert findings.notes[0].startswith("The input is the truth averaged over 2 x 2 pixels")
+
+
+def test_makes_the_measurements_that_the_catalogue_names():
+    made = {e.measurement.id.split("[")[0] for e in audited(Truthful()).estimates}
+    assert made == {f"CON-001.{name}" for name in AUDITS["CON-001"].measures}

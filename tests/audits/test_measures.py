@@ -33,7 +33,7 @@ def discriminator() -> Subject:
 
 
 @pytest.fixture(scope="module")
-def made(sampled):
+def made(sampled, classified):
     """Names of the measurements of one audit, made on small data that hold every input."""
     cohort = BrainPhantoms(people=12, size=48)
     reader = ThresholdDetector(0.56).subject()
@@ -41,6 +41,7 @@ def made(sampled):
     translation = TranslationRun(translator, cohort, reader, LocalEngine(), 0)
     whole = suite("translation")
     paired = {audit.code for audit in (*whole.audits, *whole.optional)}
+    classification, calls = classified(people=20), {audit.code for audit in suite("discriminator").audits}
 
     @cache
     def synthesis() -> SynthesisRun:
@@ -49,7 +50,7 @@ def made(sampled):
         return run
 
     def names_of(code):
-        run = translation if code in paired else synthesis()
+        run = translation if code in paired else classification if code in calls else synthesis()
         parameters = AUDITS[code].parameters
         findings = AUDITS[code].run(run, parameters | {k: v for k, v in COARSE.items() if k in parameters})
         assert not findings.missing, findings.missing

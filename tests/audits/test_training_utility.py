@@ -67,37 +67,48 @@ def measured(findings: Findings, name: str) -> Measurement:
     return next(e.measurement for e in findings.estimates if e.measurement.id == f"{CODE}.{name}")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_faithful_samples_teach_what_real_images_teach(seed):
     findings = audited(Faithful(), seed)
 
     assert findings.missing is None
-    for name in ("auc[real]", "auc[synthetic]", "auc[both]", "auc[real repeated]", "gan_test"):
-        assert measured(findings, name).value > 0.9
-    for name in ("gain", "shortfall"):
-        m = measured(findings, name)
-        assert m.interval.low < 0 < m.interval.high
-        assert abs(m.value) < 0.05
-    assert [row["label"] for row in findings.rows].count("lesion") == PEOPLE
+    assert measured(findings, "auc[synthetic]").value > measured(findings, "auc[real]").value - 0.05
+    # Sixty real images are few: as many new patients help, the same ones again do not.
+    assert measured(findings, "gain").value > 0.05
+    again = measured(findings, "auc[real repeated]").value - measured(findings, "auc[real]").value
+    assert abs(again) < 0.01
+    short = measured(findings, "shortfall")
+    assert short.interval.low < 0 < short.interval.high
+    assert measured(findings, "gan_test").value > 0.7
+    assert {e.measurement.id.split("[")[0] for e in findings.estimates} == {
+        f"{CODE}.{name}" for name in AUDITS[CODE].measures
+    }
+    assert len(findings.rows) == 2 * PEOPLE
+    assert {row["label"] for row in findings.rows} == {"lesion", "lesion-free"}
     assert findings.excluded == {}
-    assert not AUDITS[CODE].document.count("TODO")
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("plan", [Noise(), OneClass()], ids=["noise", "one class"])
-def test_samples_that_teach_nothing_fall_short(plan, seed):
-    findings = audited(plan, seed)
-    short = measured(findings, "shortfall")
+def test_noise_falls_short_and_is_no_gain(seed):
+    findings = audited(Noise(), seed)
 
-    assert short.value < -0.2
-    assert short.interval.high < -0.1
-    assert measured(findings, "gan_train").value < 0.8
-    assert measured(findings, "gan_test").interval.high < 0.8
+    assert measured(findings, "shortfall").interval.high < -0.1
+    assert measured(findings, "gain").value < 0.03
     wrong = [row for row in findings.rows if row["status"] == "read wrong"]
     assert len(wrong) > 0.2 * len(findings.rows)
     shown = findings.exhibits[-1].data["cases"]
     assert [case["rule"] for case in shown] == ["worst"] * 8 + ["random"] * 4
     assert all("read wrong" in case["label"] for case in shown[:8])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_without_content_fall_short(seed):
+    findings = audited(OneClass(), seed)
+
+    assert measured(findings, "shortfall").value < -0.15
+    assert measured(findings, "gain").value < 0.03
+    assert measured(findings, "gan_train").value < 0.75
+    assert measured(findings, "gan_test").interval.high < 0.7
 
 
 def test_the_same_run_says_the_same():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgan_qa.audits import data_inconsistency, unseen_invention
+from medgan_qa.audits import AUDITS, data_inconsistency, unseen_invention
 from medgan_qa.audits.super_resolution import SuperResolutionRun
 from medgan_qa.cohorts.cohort import CaseImages
 from medgan_qa.cohorts.phantom import BrainTruths
@@ -197,8 +197,14 @@ def test_rows_and_exhibits_say_what_was_seen():
     assert all(row["largest_mm"] > 3 for row in findings.rows)
     assert [e.kind for e in findings.exhibits] == ["scatter", "forest", "panels"]
     labels = [row["label"] for row in findings.exhibits[1].data["rows"]]
-    assert labels[-3:] == [
+    assert labels == [
+        "Cases with invented unseen detail",
+        "Cases with invented unseen detail, lesion-free",
+        "Cases with invented unseen detail, lesions",
         "Second acquisitions that show an object",
-        "Planted texture of 5 % of the range that is found",
-        "Planted texture of 10 % of the range that is found",
     ]
+
+
+def test_makes_the_measurements_that_the_catalogue_names():
+    made = {e.measurement.id.split("[")[0] for e in audited(Truthful()).estimates}
+    assert made == {f"CON-002.{name}" for name in AUDITS["CON-002"].measures}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,28 @@ import torch
 from PIL import Image
 
 SIZE = 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_suites() -> Iterator[pytest.MonkeyPatch]:
+    """The translation suite with its four first audits by default, so that a test of the command line takes a second.
+
+    `quick_suites.undo()` gives a test the suites as they are shipped, for the rest of its module.
+    """
+    import medgan_qa.suites as suites
+
+    shipped = suites.suite
+
+    def quick(name: str) -> suites.Suite:
+        whole = shipped(name)
+        if name != "translation":
+            return whole
+        first = replace(whole.criteria, declared=whole.criteria.declared[:3])
+        return replace(whole, audits=whole.audits[:4], optional=whole.audits[4:], criteria=first)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suites, "suite", quick)
+        yield patch
 
 
 def _card(path: Path, task: str, channels: int = 1) -> None:

@@ -156,6 +156,7 @@ def test_modes_take_turns_and_differ_in_contrast_or_level():
 
 
 def test_embedded_cohorts_are_found_by_name():
-    assert set(EMBEDDED) == {"phantom:brain", "phantom:brain-flair", "phantom:brain-modes"}
+    names = ("brain", "brain-flair", "brain-modes", "brain-lesions", "brain-token", "brain-sr", "brain-thick")
+    assert set(EMBEDDED) == {f"phantom:{name}" for name in names}
     with pytest.raises(ConfigurationError, match="no such embedded cohort"):
         phantom_cohort("phantom:knee")

@@ -19,7 +19,7 @@ def criteria(*texts: str, own: tuple[DeclaredHazard, ...] = ()) -> Criteria:
 
 
 def test_the_catalogue_is_whole() -> None:
-    assert list(catalogue()) == [f"HZ-{k:02d}" for k in range(1, 15)]
+    assert list(catalogue()) == [f"HZ-{k:02d}" for k in range(1, 16)]
     for hazard in catalogue().values():
         assert hazard.name
         assert hazard.situation.endswith(".")

@@ -138,9 +138,11 @@ def test_no_frequency_is_lost_between_bands_but_the_corners_and_zero():
     np.testing.assert_array_equal(ring.band >= 0, (radius > 0) & (radius <= 0.5 + 1e-12))
     assert np.bincount(ring.band[ring.band >= 0], minlength=10).min() > 0
     rows, columns = directions((40, 60), (2.0, 1.0), (2, 2))
-    for band in (rows.band, columns.band.T):
-        assert (band[1:] >= 0).all()
+    # Up to the Nyquist frequency of the input along the other axis: bin 15 of 60, bin 10 of 40.
+    for band, last in ((rows.band, 15), (columns.band.T, 10)):
         assert (band[0] == -1).all()
+        assert (band[1:, : last + 1] >= 0).all()
+        assert (band[1:, last + 1 : -last] == -1).all()
 
 
 def test_a_wave_stands_in_the_band_of_its_physical_frequency():

@@ -55,6 +55,7 @@ def test_noise_in_the_input_does_not_bend_the_gain() -> None:
     noisy = [residual(1.02 * y, y + 0.05 * rng.child(k, "noise").standard_normal(SHAPE), ALL, 0.05) for k in range(30)]
     gains = [r.gain for r in noisy if r.gain is not None]
     assert np.mean(gains) == pytest.approx(1.02, abs=0.004)
+    assert np.std(gains) == pytest.approx(np.mean([r.gain_error for r in noisy]), rel=0.4)
 
 
 def test_lost_sharpness_is_no_gain() -> None:
@@ -83,6 +84,7 @@ def test_only_measured_pixels_count() -> None:
 
 def test_a_constant_has_no_gain() -> None:
     assert residual(np.full(SHAPE, 0.5), scene(), ALL, FLOOR).gain is None
+    assert residual(np.full(SHAPE, 0.5), scene(), ALL, FLOOR).gain_error == 0
     assert residual(scene(), np.full(SHAPE, 0.5), ALL, FLOOR).gain is None
 
 

@@ -33,7 +33,7 @@ def test_the_border_is_a_frame_and_four_corners():
 
 @pytest.mark.parametrize(("frame", "corner"), [(0.5, 0.1), (-0.1, 0.1), (0.1, 0.6), (0.49, 0.0)])
 def test_a_border_that_leaves_nothing_is_refused(frame, corner):
-    with pytest.raises(ValueError, match="border|shares"):
+    with pytest.raises(ValueError, match=r"border|shares"):
         border_region((4, 4), frame, corner)
 
 

@@ -1,4 +1,4 @@
-"""Wrong labels behind a reader with errors: the estimate is Rogan and Gladen's, and the ends hold whoever reads better."""
+"""Wrong labels behind a reader with errors: the estimate is Rogan and Gladen's, the ends hold whoever reads better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals over fits and test patients: they cover, they know both sources of chance, and certainty is never claimed."""
+"""Intervals over fits and test patients: they cover, know both sources of chance, and never claim certainty."""
 
 from __future__ import annotations
 

@@ -177,7 +177,12 @@ def test_the_interval_covers_under_clustering(people, shift):
 def paired(g, people, first, second):
     """Two scores of the same units that share the patients' part."""
     scores, positive, patients = drawn(g, people, 0.0)
-    return scores + first * positive, scores + second * positive + 0.5 * g.standard_normal(len(scores)), positive, patients
+    return (
+        scores + first * positive,
+        scores + second * positive + 0.5 * g.standard_normal(len(scores)),
+        positive,
+        patients,
+    )
 
 
 def test_a_difference_of_paired_areas_covers():
