@@ -150,6 +150,8 @@ class Criterion(_Model):
     """`gate`: counts for the run's verdict; `report`: judged and printed, and opens or closes nothing."""
     claim: str = ""
     """The claim that it carries, in one sentence."""
+    optional: bool = False
+    """Where its audit does not apply to the model and data, it holds nothing back."""
     margin: Number = None
     """How much worse than an accepted model a retrained one may be, in the unit of the measurement; None: not set."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -87,6 +89,15 @@ def placements(run: TranslationRun) -> list[Placed]:
     if run not in _PLACED:
         _PLACED[run] = run.engine.map(_place, run.items, label="Placing outputs")
     return _PLACED[run]
+
+
+def none_placed(placed: Sequence[Placed]) -> str | None:
+    """Why no case can be placed, whatever the model does; None where one can, or where an output may be to blame."""
+    reasons = Counter(p.objection for p in placed)
+    if not placed or None in reasons or any(p.item.reference is None for p in placed):
+        return None
+    reason, number = reasons.most_common(1)[0]
+    return f"No real pair can be placed, so no output can: {reason} ({number} of {len(placed)} cases)."
 
 
 def lesion_shapes(run: TranslationRun, min_pixels: int, reach_mm: float) -> list[LesionShape]:

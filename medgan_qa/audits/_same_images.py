@@ -160,12 +160,13 @@ def _same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
     own = near_copies(ready, ready, patients, patients, among="own")
     scale = np.full(len(grey), np.nan)
     scale[others.query] = others.rivals
-    calibration = calibrated(others.residual, others.score, rule, len(grey))
+    people = len(set(patients))
+    calibration = calibrated(others.residual, others.score, rule, len(grey), people)
     if isinstance(calibration, str):
         return calibration
     limit, left_out = calibration
     own_scores = own.residual / np.sqrt(np.where(scale[own.query] > 0, scale[own.query], np.nan))
-    own_limit = _own_limit(own_scores, own.residual, rule, len(grey))
+    own_limit = _own_limit(own_scores, own.residual, rule, len(grey), len({patients[i] for i in own.query}))
     flagged = others.score < limit.threshold
     turned = own.mirrored | (np.abs(own.turn) > TURNED)
     by_own = np.zeros(len(own), bool) if own_limit is None else own_scores < own_limit.threshold
@@ -178,7 +179,7 @@ def _same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
     return SameImages(names, patients, grey, tests, limit, own_limit, close, pairs, left_out)
 
 
-def calibrated(residual: Vector, score: Vector, rule: Rule, looks: int) -> tuple[LowTail, int] | str:
+def calibrated(residual: Vector, score: Vector, rule: Rule, looks: int, people: int) -> tuple[LowTail, int] | str:
     """The limit of scores, from those of images that are no certain duplicates, and how many were left out."""
     known = np.isfinite(score)
     kept = known & (residual >= rule.duplicate)
@@ -188,12 +189,14 @@ def calibrated(residual: Vector, score: Vector, rule: Rule, looks: int) -> tuple
             f"{left_out} of {int(known.sum())} images are the same as one of another patient, so the rest does not say "
             "how near different patients come."
         )
-    return low_tail(np.maximum(score[kept], LEAST_SCORE), rule.false_alarm, looks), left_out
+    return low_tail(
+        np.maximum(score[kept], LEAST_SCORE), rule.false_alarm, looks, min(people, int(kept.sum()))
+    ), left_out
 
 
-def _own_limit(scores: Vector, residual: Vector, rule: Rule, looks: int) -> LowTail | None:
+def _own_limit(scores: Vector, residual: Vector, rule: Rule, looks: int, people: int) -> LowTail | None:
     """The limit of pairs of one patient: two slices of a patient are near, and no duplicates."""
-    made = calibrated(residual, scores, rule, looks)
+    made = calibrated(residual, scores, rule, looks, people)
     return None if isinstance(made, str) else made[0]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from medgan_qa import rng
 from medgan_qa.audits.catalogue import Findings, Row, stack
@@ -55,7 +54,7 @@ def area_estimate(
         return Interval(low=area.low, high=area.high, level=1 - alpha, method=area.method, sided=1)
 
     def shortfall(declared: Declared, alpha: float) -> str | None:
-        return more_patients(shown, area_at(alpha), declared.limit)
+        return more_patients(shown, area_at(alpha), declared.limit, alpha)
 
     people = f"{shown.positive_clusters} patients with and {shown.negative_clusters} without it"
     lacking = reason or (f"Both classes are needed; there are {people}." if shown.value is None else None)
@@ -75,19 +74,20 @@ def area_estimate(
     return Estimate(measurement, None if shown.value is None else at, shortfall)
 
 
-def more_patients(shown: RocArea, area: RocArea, limit: dict[str, float]) -> str | None:
-    """How many more patients a claim on an area needs if the area stays what it is."""
-    least = limit.get("min")
-    few = min(shown.positive_clusters, shown.negative_clusters)
-    if area.low is None:
+def more_patients(shown: RocArea, area: RocArea, limit: dict[str, float], alpha: float) -> str | None:
+    """How many more patients a claim on an area, or on a difference of areas, needs if the value stays what it is."""
+    few, value = min(shown.positive_clusters, shown.negative_clusters), shown.value
+    if area.low is None or area.high is None or value is None:
         return f"{few} patients in the smaller class are too few for an interval"
-    if least is None or shown.value is None or not 0 < least < 1 or not 0 < area.low < shown.value < 1:
-        return None
-    if shown.value <= least:
-        return "the estimate itself is at or below the limit, so more cases alone will not carry this claim"
-    # On the logit scale the distance to the lower end shrinks with the root of the number of patients.
-    value, low, asked = special.logit([shown.value, area.low, least])
-    needed = math.ceil(few * ((value - low) / (value - asked)) ** 2)
+    # The end nearer to being broken, as a distance from the value.
+    sides = [("max", area.high - value, 1), ("min", value - area.low, -1)]
+    room, half = min((sign * (limit[key] - value), half) for key, half, sign in sides if key in limit)
+    if room <= 0:
+        return "the estimate itself is at or beyond the limit, so more cases alone will not carry this claim"
+    needed = math.ceil(few * (half / room) ** 2)
+    if room < 1:
+        # However well all pairs agree, so many are needed before a disagreement of this size can be excluded.
+        needed = max(needed, math.ceil(math.log(alpha) / math.log1p(-room)))
     return f"{few} patients in the smaller class; about {needed} are needed for this claim" if needed > few else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from medgan_qa.audits._placements import LesionShape, Placed, changed_px, lesion_shapes, placements
+from medgan_qa.audits._placements import LesionShape, Placed, changed_px, lesion_shapes, none_placed, placements
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import Pick, panels, random_picks
 from medgan_qa.audits.numbers import count, identifier, median, rate
@@ -91,6 +91,9 @@ def altered_structure(
     placed = placements(run)
     objections = {p.item.case.case_id: p.objection for p in placed}
     kept = [p for p in placed if not objections[p.item.case.case_id]]
+    findings.not_applicable = none_placed(placed)
+    if findings.not_applicable:
+        return findings
     cases = run.engine.map(lambda p: _measured(p, tolerance_mm), kept, label="Comparing boundaries")
     empty = {c.item.case.case_id: "no edges in the output" for c in cases if c.boundaries[None] is None}
     findings.excluded = {case_id: reason for case_id, reason in objections.items() if reason} | empty

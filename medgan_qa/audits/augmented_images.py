@@ -146,15 +146,16 @@ def _traced(run: PartitionedRun, false_alarm: float) -> Traced | None:
         return None
     usual, found = augmentation_traces(others.grey), augmentation_traces(run.reference.grey)
     speck = SPECK / run.reference.grey[0].size
-    padded = _beyond(1 / (usual.filled + speck), 1 / (found.filled + speck), false_alarm)
-    padded |= _beyond(1 / (usual.repeated + 1), 1 / (found.repeated + 1), false_alarm)
-    smoothed = _beyond(usual.sharpness, found.sharpness, false_alarm)
+    people = len(set(others.patients))
+    padded = _beyond(1 / (usual.filled + speck), 1 / (found.filled + speck), false_alarm, people)
+    padded |= _beyond(1 / (usual.repeated + 1), 1 / (found.repeated + 1), false_alarm, people)
+    smoothed = _beyond(usual.sharpness, found.sharpness, false_alarm, people)
     return Traced(padded, smoothed, f"{len(others)} {'train' if from_train else 'test'} images")
 
 
-def _beyond(usual: NDArray[np.float64], found: NDArray[np.float64], false_alarm: float) -> Bool:
+def _beyond(usual: NDArray[np.float64], found: NDArray[np.float64], false_alarm: float, people: int) -> Bool:
     """Values below the lower tail of what is usual."""
-    below: Bool = found < low_tail(usual, false_alarm, len(found)).threshold
+    below: Bool = found < low_tail(usual, false_alarm, len(found), people).threshold
     return below
 
 

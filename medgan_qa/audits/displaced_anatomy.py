@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from medgan_qa.audits._placements import LesionShape, Placed, lesion_shapes, placements
+from medgan_qa.audits._placements import LesionShape, Placed, lesion_shapes, none_placed, placements
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
 from medgan_qa.audits.lesions import site_stratum
@@ -66,6 +66,9 @@ def displaced_anatomy(
     objections = {p.item.case.case_id: p.objection for p in placed}
     findings.excluded = {case_id: reason for case_id, reason in objections.items() if reason}
     kept = [p for p in placed if not objections[p.item.case.case_id]]
+    findings.not_applicable = none_placed(placed)
+    if findings.not_applicable:
+        return findings
     judged = {p.item.case.case_id: _judged(p, limit_mm, limit_px, scale_limit) for p in kept}
     shapes = [s for s in lesion_shapes(run, min_lesion_pixels, lesion_reach_mm) if s.item.case.case_id in judged]
 

@@ -186,7 +186,7 @@ def _outputs(test: Pictures, samples: Pictures, rule: Rule) -> Outputs | str:
     )
     equal = exact_duplicates(np.concatenate([samples.images[finite], test.images]))
     exact = np.isin(equal[len(finite) :], equal[: len(finite)])
-    made = calibrated(close.residual, close.score, rule, len(test))
+    made = calibrated(close.residual, close.score, rule, len(test), len(set(test.patients)))
     if isinstance(made, str):
         threshold, flagged = 0.0, close.residual < rule.duplicate
     else:

@@ -44,8 +44,8 @@ def leaked_images(
     Method and source. Candidates by rotation-invariant signatures (Granlund 1972), laid over each other by Gauss-Newton
     steps (Lucas and Kanade 1981), scored by the share of the locally normalised image that is left unexplained. The
     limit lies where the log-normal tail of the scores of different patients leaves the chance `false_alarm` that any
-    image of the run is flagged by mistake; certain duplicates (residual below `duplicate`) do not enter it. Dar et al.
-    2025 (arXiv 2402.01054) calibrate on pairs of different patients likewise.
+    image of the run is flagged by mistake, at its lower confidence end; certain duplicates (residual below `duplicate`)
+    do not enter it. Dar et al. 2025 (arXiv 2402.01054) calibrate on pairs of different patients likewise.
     """
     findings = Findings()
     if run.train is None:

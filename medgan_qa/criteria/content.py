@@ -46,6 +46,8 @@ class Declared:
     margin: float | None = None
     """Non-inferiority margin of the gate, in the unit of the measurement."""
     strata: Strata = field(default_factory=Strata)
+    optional: bool = False
+    """Where its audit does not apply to the model and data, it holds nothing back."""
 
     def content(self) -> dict[str, Any]:
         """What was declared, as JSON holds it; what may be left out and was is absent."""
@@ -61,6 +63,8 @@ class Declared:
             found["margin"] = self.margin
         if strata := self.strata.content():
             found["strata"] = strata
+        if self.optional:
+            found["optional"] = True
         return found
 
 

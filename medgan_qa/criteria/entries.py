@@ -23,6 +23,7 @@ KEYS = (
     "claim",
     "margin",
     "strata",
+    "optional",
 )
 SEVERITY = one_of("gate", "report")
 
@@ -61,6 +62,8 @@ def _declared(entry: Any, where: str) -> Declared:
     texts = {k: str(entry.get(k, "")) for k in ("rationale", "hazard", "requirement", "claim")}
     severity = entry.get("severity", "gate")
     require(SEVERITY, "severity", severity, place)
+    if not isinstance(entry.get("optional", False), bool):
+        raise problem("optional is neither true nor false.", "true or false", repr(entry["optional"]), place)
     return Declared(
         str(entry["id"]),
         str(entry["measurement"]),
@@ -69,6 +72,7 @@ def _declared(entry: Any, where: str) -> Declared:
         severity=severity,
         margin=_margin(entry.get("margin"), place),
         strata=_strata(entry.get("strata", {}), str(entry["measurement"]), place),
+        optional=entry.get("optional", False),
         **texts,
     )
 

@@ -93,6 +93,7 @@ def _criterion(declared: Declared, estimate: Estimate | None, found: Outcome, *,
         interval=found.interval,
         adjusted_alpha=found.alpha,
         severity=declared.severity,
+        optional=declared.optional,
         claim=declared.claim,
         margin=declared.margin,
     )

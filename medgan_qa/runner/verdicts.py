@@ -130,7 +130,7 @@ def overall(
     The worst of the criteria that gate, of the audits that broke, of the conditions on the data and of the sentinel
     cases. Without any pass it is no pass.
     """
-    criteria = [c for r in results for c in r.criteria if c.severity == "gate"]
+    criteria = [c for r in results for c in r.criteria if c.severity == "gate" and not _left_out(c)]
     stopped = [r for r in results if r.verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE)]
     beside: list[Precondition | Sentinel] = [*held, *sentinels]
     judged: list[Criterion | AuditResult] = [*criteria, *stopped]
@@ -143,7 +143,9 @@ def overall(
         return Verdict.INCONCLUSIVE, f"Inconclusive: {left} did not apply to this model and data, so it was not judged."
     also = " ".join(f"{_name(part)}: {part.reason}" for part in beside if part.verdict is worst)
     if worst is Verdict.PASS:
-        return worst, f"Every criterion passed ({', '.join(c.id for c in criteria)})."
+        aside = ", ".join(c.id for r in results for c in r.criteria if c.severity == "gate" and _left_out(c))
+        besides = f" Optional, and not judged as it does not apply: {aside}." if aside else ""
+        return worst, f"Every criterion passed ({', '.join(c.id for c in criteria)}).{besides}"
     if worst is Verdict.FAIL:
         return worst, " ".join(part for part in (_failures(results, criteria), also) if part)
     ids = ", ".join(c.id for c in criteria if c.verdict is worst)
@@ -155,6 +157,11 @@ def overall(
         sentence = f"Inconclusive: {named}. Nothing was shown, in either direction."
         return worst, f"{sentence} {also}".rstrip()
     return Verdict.INCONCLUSIVE, "Inconclusive: no criterion applied, so nothing was judged."
+
+
+def _left_out(criterion: Criterion) -> bool:
+    """Declared for models and data that its audit applies to, and these are not such."""
+    return criterion.optional and criterion.verdict is Verdict.NOT_APPLICABLE
 
 
 def _name(part: Precondition | Sentinel) -> str:

@@ -19,7 +19,7 @@ from medgan_qa.engines import LocalEngine
 
 
 @cache
-def brains(people: int = 40) -> BrainSlices:
+def brains(people: int = 25) -> BrainSlices:
     cohort = BrainSlices(people=people)
     # Many runs read the same images.
     cohort.load = cache(cohort.load)  # type: ignore[method-assign]
@@ -75,22 +75,39 @@ def test_slices_of_one_patient_and_clean_images_are_no_augmentation() -> None:
     }
     assert findings.rows == []
     assert findings.exhibits == []
-    assert value(findings, "augmented_rate").interval.high < 0.12
+    assert value(findings, "augmented_rate").interval.high < 0.15
 
 
-@pytest.mark.parametrize(
-    "kind", ["copied", "flip", "quarter turn", "rotation", "shift", "scale", "gamma", "noise", "blur"]
-)
-def test_an_augmented_image_is_found_beside_its_source(kind: Kind) -> None:
-    cohort, findings = planted(kind)
+class Mixed(Contaminated):
+    """A cohort with a little of every kind of augmentation."""
+
+    def __init__(self) -> None:
+        super().__init__(brains(), "copied", 0.01)
+        kinds: tuple[Kind, ...] = ("flip", "quarter turn", "rotation", "shift", "scale", "gamma", "noise", "blur")
+        self._parts = [Contaminated(brains(), kind, 0.04, seed=k) for k, kind in enumerate(kinds)]
+        self.source = {}
+        for part in self._parts:
+            free = set(self.source) | {case.case_id for case in self.source.values()}
+            self.source |= {k: case for k, case in part.source.items() if k not in free and case.case_id not in free}
+
+    def load(self, case: Case) -> CaseImages:
+        source = self.source.get(case.case_id)
+        part = next((p for p in self._parts if source is not None and p.source.get(case.case_id) == source), None)
+        return brains().load(case) if part is None else part.load(case)
+
+
+def test_every_augmented_image_is_found_beside_its_source() -> None:
+    cohort = Mixed()
+    findings = augmented_images(run_on(cohort))
     truth = {frozenset((case_id, source.case_id)) for case_id, source in cohort.source.items()}
     found = pairs_of(findings)
+    assert len(truth) >= 10
     assert found <= truth
     assert len(found) >= len(truth) - 1
     assert value(findings, "augmented_images").value == len(found)
     shown = findings.exhibits[0]
     assert shown.kind == "panels"
-    assert len(shown.data["cases"]) == min(8, len(found))
+    assert len(shown.data["cases"]) == 8
     assert findings.notes[1].startswith(f"Of {len(found)} test images that repeat another one")
 
 
@@ -112,7 +129,7 @@ def test_a_flip_of_the_patients_own_other_slice_is_found() -> None:
 def test_a_rotation_leaves_filled_corners_and_less_noise() -> None:
     test = cases("test")
     # Each shows itself, turned: there is no source beside it.
-    source = {test[k].case_id: test[k] for k in range(0, 80, 10)}
+    source = {test[k].case_id: test[k] for k in range(0, 50, 10)}
     findings = augmented_images(run_on(Shown(lambda image: moved(image, 12.0, 1.0), source)))
     assert value(findings, "augmented_images").value == 0
     assert value(findings, "padded_images").value == len(source)
@@ -125,7 +142,7 @@ def test_a_rotation_leaves_filled_corners_and_less_noise() -> None:
 
 def test_interpolation_at_half_a_pixel_is_seen_in_the_noise() -> None:
     test = cases("test")
-    source = {test[k].case_id: test[k] for k in range(0, 80, 10)}
+    source = {test[k].case_id: test[k] for k in range(0, 50, 10)}
     half = lambda image: (image + np.roll(image, 1, 0) + np.roll(image, 1, 1) + np.roll(image, (1, 1), (0, 1))) / 4  # noqa: E731
     findings = augmented_images(run_on(Shown(half, source)))
     assert value(findings, "smoothed_images").value == len(source)
@@ -134,7 +151,7 @@ def test_interpolation_at_half_a_pixel_is_seen_in_the_noise() -> None:
 
 def test_a_shift_that_repeats_the_border_is_seen() -> None:
     test = cases("test")
-    source = {test[k].case_id: test[k] for k in range(0, 80, 10)}
+    source = {test[k].case_id: test[k] for k in range(0, 50, 10)}
     findings = augmented_images(run_on(Shown(lambda i: np.pad(i, ((2, 0), (0, 0)), mode="edge")[:-2], source)))
     assert value(findings, "padded_images").value == len(source)
 
@@ -147,7 +164,7 @@ def test_images_that_change_from_reading_to_reading_are_found() -> None:
 
 def test_what_train_repeats_is_counted_apart() -> None:
     train = cases("train")
-    findings = augmented_images(run_on(Shown(lambda image: image[:, ::-1], {train[3].case_id: train[30]})))
+    findings = augmented_images(run_on(Shown(lambda image: image[:, ::-1], {train[3].case_id: train[20]})))
     assert value(findings, "train_duplicates").value == 1
     assert value(findings, "augmented_images").value == 0
 
@@ -166,7 +183,7 @@ def test_without_train_test_is_compared_with_itself() -> None:
     findings = augmented_images(run_on(OnlyTest(cohort)))
     assert value(findings, "augmented_images").value == len(cohort.source)
     assert all("train_duplicates" not in e.measurement.id for e in findings.estimates)
-    assert any("80 test images" in note for note in findings.notes)
+    assert any("50 test images" in note for note in findings.notes)
 
 
 def test_few_patients_are_inconclusive() -> None:

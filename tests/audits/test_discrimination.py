@@ -143,7 +143,7 @@ def test_a_constant_score_is_told_from_a_good_one(classified, value_of):
     assert auc.interval.low < 0.45
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), cut=st.floats(0.05, 0.95))
 def test_prop_a_probability_as_threshold_is_the_logit_s(classified, seed, cut):
     logits = 3 * np.random.default_rng(seed).standard_normal(40)

@@ -27,7 +27,7 @@ from medgan_qa.rng import child
 
 
 @cache
-def brains(people: int = 40) -> BrainSlices:
+def brains(people: int = 25) -> BrainSlices:
     cohort = BrainSlices(people=people)
     # Many runs read the same images.
     cohort.load = cache(cohort.load)  # type: ignore[method-assign]
@@ -66,7 +66,7 @@ def test_phantoms_that_the_model_did_not_make_are_not_charged() -> None:
 @pytest.mark.parametrize("kind", ["none", "flip", "rotation", "noise"])
 def test_outputs_of_the_model_are_found(kind: str) -> None:
     made = np.stack([augmented(image[0], kind, child(0, kind))[None] for image in outputs()])
-    cohort = Contaminated(brains(), "generated", 0.05, made)
+    cohort = Contaminated(brains(), "generated", 0.08, made)
     findings = generated_images(run_on(cohort))
     assert value(findings, "near_outputs").value == len(cohort.source) == 4
     assert names(findings) == set(cohort.source)
@@ -76,7 +76,7 @@ def test_outputs_of_the_model_are_found(kind: str) -> None:
 
 
 def test_an_output_of_another_seed_is_not_found_and_the_limit_is_stated() -> None:
-    cohort = Contaminated(brains(), "generated", 0.05, SUBJECT.sample(4, 1))
+    cohort = Contaminated(brains(), "generated", 0.08, SUBJECT.sample(4, 1))
     findings = generated_images(run_on(cohort))
     assert value(findings, "generated_images").value == 0
     assert "the output of another model looks like a real image here" in findings.notes[0]
@@ -110,7 +110,7 @@ def test_declared_images_are_counted_in_test_alone() -> None:
 
 
 def test_images_on_a_list_of_pixel_digests_are_found(tmp_path: Path) -> None:
-    cohort = Contaminated(brains(), "generated", 0.05, SUBJECT.sample(4, 1))
+    cohort = Contaminated(brains(), "generated", 0.08, SUBJECT.sample(4, 1))
     listed = tmp_path / "generated.txt"
     lines = [f"{pixel_digest(image).upper()}  sample.png" for image in SUBJECT.sample(4, 1)]
     listed.write_text("# made by the generator\n\n" + "\n".join(lines) + "\n", encoding="utf-8")

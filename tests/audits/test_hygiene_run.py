@@ -29,7 +29,7 @@ LIMITED = (
 
 @cache
 def brains() -> BrainSlices:
-    return BrainSlices(people=40)
+    return BrainSlices(people=25)
 
 
 def run_on(cohort: Any) -> RunResult:

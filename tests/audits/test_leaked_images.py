@@ -174,10 +174,10 @@ def test_a_false_alarm_rate_that_is_none_is_refused() -> None:
 
 def test_scores_that_are_mostly_duplicates_say_nothing() -> None:
     residual = np.append(np.zeros(30), np.full(40, 0.3))
-    found = calibrated(residual, residual, Rule(), 70)
+    found = calibrated(residual, residual, Rule(), 70, 35)
     assert isinstance(found, str)
     assert found.startswith("30 of 70 images")
-    assert not isinstance(calibrated(residual[20:], residual[20:], Rule(), 50), str)
+    assert not isinstance(calibrated(residual[20:], residual[20:], Rule(), 50, 25), str)
 
 
 def pair(**numbers: Any) -> ClosePairs:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from medgan_qa.audits.shortcut import shortcut
 from medgan_qa.controls.classifiers import Constant, CornerToken, Faithful, air_noise
+from medgan_qa.criteria import Declared
 from medgan_qa.errors import ConfigurationError
 
 
@@ -132,6 +133,16 @@ def test_few_patients_have_no_bound(classified, value_of):
     assert value_of(findings, "DIS-005.border_loss").interval.low is None
 
 
+def test_it_says_how_many_patients_the_border_needs(classified, value_of):
+    findings = shortcut(classified(people=40), maps=1)
+    loss = next(e for e in findings.estimates if e.measurement.id == "DIS-005.border_loss")
+    claim = Declared("AC", loss.measurement.id, {"max": 0.05}, "upper")
+    said = loss.shortfall(claim, 0.05)
+    # 59 independent pairs without a disagreement have an upper bound of 5 %
+    assert int(said.split("about ")[1].split()[0]) >= 59 - 1
+    assert "will not carry" in loss.shortfall(Declared("AC", "x", {"max": -0.5}, "upper"), 0.05)
+
+
 def test_the_worst_are_shown_with_and_without_their_lesion(classified):
     findings = shortcut(classified(), maps=1, shown=3)
     exhibit = next(e for e in findings.exhibits if e.kind == "panels")
@@ -142,7 +153,7 @@ def test_the_worst_are_shown_with_and_without_their_lesion(classified):
     assert exhibit.data["columns"] == {"output": "as it is", "reference": "lesion painted over"}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
 def test_prop_areas_do_not_depend_on_the_scale_of_the_score(classified, scale, shift):
     class Scaled:

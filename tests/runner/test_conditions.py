@@ -19,9 +19,7 @@ from medgan_qa.suites import suite
 COHORT = BrainPhantoms(people=40)
 WHOLE = suite("translation")
 # The four first audits and their criteria: what is tested here is the runner.
-SUITE = replace(
-    WHOLE, audits=WHOLE.audits[:4], criteria=replace(WHOLE.criteria, declared=WHOLE.criteria.declared[:3])
-)
+SUITE = replace(WHOLE, audits=WHOLE.audits[:4], criteria=replace(WHOLE.criteria, declared=WHOLE.criteria.declared[:3]))
 LOOSE = {
     "id": "AC-01",
     "measurement": "PAT-001.removal_rate",
@@ -179,3 +177,37 @@ def test_the_circumstances_of_a_run_stand_in_its_record() -> None:
     assert record.run["command"] == ["medgan-qa", "audit"]
     assert record.document == {"id": "VR-1"}
     assert run().record.deviations[0] == "The criteria were not locked before the run."
+
+
+@pytest.mark.parametrize(("optional", "verdict"), [(False, "inconclusive"), (True, "pass")])
+def test_an_optional_criterion_holds_nothing_back_where_its_audit_does_not_apply(optional, verdict):
+    kept = WHOLE.criteria.declared[0]
+    cycle = next(d for d in WHOLE.criteria.declared if d.measurement.startswith("CYC-001"))
+    criteria = replace(WHOLE.criteria, declared=(kept, replace(cycle, optional=optional)))
+    part = replace(WHOLE, audits=tuple(a for a in WHOLE.audits if a.code in ("PAT-001", "CYC-001")))
+    record = run_audit(
+        planted_translator(COHORT, Faithful()),
+        COHORT,
+        part,
+        criteria,
+        detector=ThresholdDetector().subject(),
+        engine=LocalEngine(),
+    ).record
+
+    assert record.verdict == verdict
+    assert cycle.id in record.reason
+
+
+def test_an_optional_criterion_that_applies_gates_like_any_other():
+    first = WHOLE.criteria.declared[0]
+    criteria = replace(WHOLE.criteria, declared=(replace(first, optional=True),))
+    record = run_audit(
+        planted_translator(COHORT, Erase()),
+        COHORT,
+        SUITE,
+        criteria,
+        detector=ThresholdDetector().subject(),
+        engine=LocalEngine(),
+    ).record
+
+    assert record.verdict == "fail"

@@ -21,9 +21,7 @@ from medgan_qa.suites import suite
 COHORT = BrainPhantoms(people=24)
 WHOLE = suite("translation")
 # The four first audits and their criteria: what is tested here is the runner.
-SUITE = replace(
-    WHOLE, audits=WHOLE.audits[:4], criteria=replace(WHOLE.criteria, declared=WHOLE.criteria.declared[:3])
-)
+SUITE = replace(WHOLE, audits=WHOLE.audits[:4], criteria=replace(WHOLE.criteria, declared=WHOLE.criteria.declared[:3]))
 DETECTOR = ThresholdDetector().subject()
 
 

@@ -72,8 +72,8 @@ def _bootstrapped(g, train, fits, x, labels, held):
 
 def _truth(g: np.random.Generator, trained: list[np.ndarray]) -> float:
     """The expectation over fits and patients, by a large simulation."""
-    x, labels = _features(g, 2000), np.arange(4000) % 2
-    areas = [_bootstrapped(g, train, 200, x, labels, np.ones((1, 4000), bool))[0].mean() for train in trained]
+    x, labels = _features(g, 1000), np.arange(2000) % 2
+    areas = [_bootstrapped(g, train, 100, x, labels, np.ones((1, 2000), bool))[0].mean() for train in trained]
     return float(areas[-1] - areas[0]) if len(areas) > 1 else float(areas[0])
 
 
