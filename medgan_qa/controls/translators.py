@@ -31,7 +31,9 @@ Bool = NDArray[np.bool_]
 class Defect(Protocol):
     """What a planted translator does to the real reference image."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
 
     def apply(self, reference: Float, lesion: Bool, g: np.random.Generator) -> Float:
         """(H, W) reference in unit range and its lesion mask to the output (H, W); `g` is the case's own generator."""

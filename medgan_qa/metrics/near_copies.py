@@ -103,11 +103,6 @@ class ClosePairs:
         score: Vector = self.residual / np.sqrt(known)
         return score
 
-    @property
-    def best(self) -> ClosePairs:
-        """The pair of least residual of every query that has one."""
-        return self.where(np.unique(self.query, return_index=True)[1])
-
 
 def near_copies(
     queries: Prepared,

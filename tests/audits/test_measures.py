@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from medgan_qa.audits import AUDITS, SynthesisRun, TranslationRun
-from medgan_qa.cohorts.phantom import BrainPhantoms
+from medgan_qa.audits.augmentation import AugmentationRun
+from medgan_qa.audits.super_resolution import SuperResolutionRun
+from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices, BrainTruths
 from medgan_qa.controls import Faithful, ThresholdDetector, honest_pair, planted_translator
+from medgan_qa.controls.named import control_subject
 from medgan_qa.controls.samplers import Independent
 from medgan_qa.criteria import SENTINEL_AUDITS
+from medgan_qa.criteria.expert_reading import ExpertReading, Reader, ReaderResult
 from medgan_qa.engines import LocalEngine
 from medgan_qa.subjects.card import Card
 from medgan_qa.subjects.protocols import Subject
@@ -32,9 +36,30 @@ def discriminator() -> Subject:
     return Subject(brightness, card, Path("means"), "control", "0" * 64, "cpu")
 
 
+def experts(subject: Subject) -> ExpertReading:
+    """Three readers who saw synthetic and real images and took them all."""
+    results = tuple(ReaderResult(f"R{k}", 60, 60, 0, 0, 40, 60, 60, 30) for k in range(3))
+    return ExpertReading(
+        file="experts.toml",
+        sha256="0" * 64,
+        model_sha256=subject.sha256,
+        question="Would you train on it?",
+        protocol="RP-1",
+        date="2026-03-01",
+        readers=tuple(Reader(result.reader, "radiologist", 10.0) for result in results),
+        synthetic=60,
+        real=60,
+        blinded=True,
+        results=results,
+    )
+
+
 @pytest.fixture(scope="module")
-def made(sampled, classified):
+def made(sampled, classified, tmp_path_factory):
     """Names of the measurements of one audit, made on small data that hold every input."""
+    digests = tmp_path_factory.mktemp("declared") / "generated.txt"
+    digests.write_text("0" * 64 + "\n")
+    given = {**COARSE, "declared": str(digests)}
     cohort = BrainPhantoms(people=12, size=48)
     reader = ThresholdDetector(0.56).subject()
     translator = replace(planted_translator(cohort, Faithful()), inverse=honest_pair(cohort).inverse)
@@ -49,10 +74,31 @@ def made(sampled, classified):
         run.discriminator = discriminator()
         return run
 
+    @cache
+    def super_resolution() -> SuperResolutionRun:
+        truths = BrainTruths(people=12)
+        faithful = control_subject("faithful", "super-resolution", truths)
+        return SuperResolutionRun(faithful, truths, reader, LocalEngine(), 0)
+
+    @cache
+    def augmentation() -> AugmentationRun:
+        slices = BrainSlices(people=60)
+        subject = control_subject("independent", "augmentation", slices)
+        return AugmentationRun(subject, slices, None, LocalEngine(), 0, resamples=20, experts=experts(subject))
+
     def names_of(code):
-        run = translation if code in paired else classification if code in calls else synthesis()
+        if code in paired:
+            run = translation
+        elif code in calls:
+            run = classification
+        elif code in {audit.code for audit in suite("super-resolution").audits}:
+            run = super_resolution()
+        elif code[:3] in ("UTL", "HYG"):
+            run = augmentation()
+        else:
+            run = synthesis()
         parameters = AUDITS[code].parameters
-        findings = AUDITS[code].run(run, parameters | {k: v for k, v in COARSE.items() if k in parameters})
+        findings = AUDITS[code].run(run, parameters | {k: v for k, v in given.items() if k in parameters})
         assert not findings.missing, findings.missing
         assert not findings.not_applicable, findings.not_applicable
         return {e.measurement.id.split("[")[0] for e in findings.estimates}
