@@ -36,10 +36,10 @@ def leaked_images(
     export under new pseudonyms all have new ones.
 
     Known limits. Another slice, series or visit of a patient under a new identifier is not found unless it shows almost
-    the same. Changes found are those named; a warp, a scale beyond a tenth, a crop beyond a tenth, a shift beyond some
-    four pixels in 64 and noise of five per cent are found in part or not at all. Images with little structure, such as
-    the top of a head, are hardest to tell apart. The limit is set so that false alarms are rare, not so that no copy is
-    missed. Images are compared at 64 pixels along the shorter side.
+    the same. Changes found are those named; a warp, a scale or a crop beyond a tenth, a shift beyond some four pixels
+    in 64, noise of five per cent and coarse compression are found in part or not at all. Images with little structure,
+    such as the top of a head, are hardest to tell apart. The limit is set so that false alarms are rare, not so that no
+    copy is missed. Images are compared at 64 pixels along the shorter side.
 
     Method and source. Candidates by rotation-invariant signatures (Granlund 1972), laid over each other by Gauss-Newton
     steps (Lucas and Kanade 1981), scored by the share of the locally normalised image that is left unexplained. The

@@ -161,7 +161,7 @@ def test_dcgan_discriminator_learns_to_tell_noise_from_a_frozen_generator() -> N
     losses = [system.step(batch(8)) for _ in range(30)]
 
     def late(name: str) -> float:
-        """Mean over the last 20 steps: the penalty's turn makes single steps jump, and when depends on the processor."""
+        """Mean over the last 20 steps: a single one may jump, and which one depends on the processor."""
         return sum(step[name] for step in losses[-20:]) / 20
 
     assert late("d") < 0.5 * losses[0]["d"]
