@@ -38,7 +38,10 @@ def _cohort(people: int) -> BrainPhantoms:
 
 @cache
 def _audited(defect: Defect, people: int, level: float | None, seed: int) -> RunResult:
-    cohort, translation = _cohort(people), suite("translation")
+    cohort, whole = _cohort(people), suite("translation")
+    # The four first audits and their criteria are what these tests speak of.
+    criteria = replace(whole.criteria, declared=whole.criteria.declared[:3])
+    translation = replace(whole, audits=whole.audits[:4], criteria=criteria)
     detector = None if level is None else ThresholdDetector(level).subject()
     subject = planted_translator(cohort, defect)
     return run_audit(
