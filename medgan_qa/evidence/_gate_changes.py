@@ -14,6 +14,7 @@ from medgan_qa.stats import required_pairs
 
 NO_MARGIN = "No margin declared: judged by the absolute criterion alone."
 UNIT_COLUMNS = ("measurement", "unit", "patient_id", "baseline", "candidate")
+NEITHER = "Optional, and its audit applies to neither run."
 ONLY_REPORTED = "Reported only (severity report), so it decides nothing."
 
 
@@ -39,6 +40,8 @@ def changes(candidate: Run, baseline: Run, *, same_bytes: bool, same_data: bool)
 def _change(candidate: Run, baseline: Run, criterion: Criterion, *, same_bytes: bool, same_data: bool) -> Change:
     w = worsening(criterion.measurement, candidate, baseline, criterion)
     found = _judge(w, criterion, candidate)
+    if _applies_to_neither(criterion, baseline):
+        found = _Judged(Verdict.NOT_APPLICABLE, NEITHER)
     if found.verdict is Verdict.PASS and same_data and w.pairs is not None and w.pairs.only_baseline:
         lacking = f"the candidate has no value for {w.pairs.only_baseline} units that the baseline has one for"
         found = _Judged(Verdict.INCONCLUSIVE, f"The margin is met, but {lacking}.")
@@ -47,6 +50,14 @@ def _change(candidate: Run, baseline: Run, criterion: Criterion, *, same_bytes: 
     elif criterion.margin is not None and same_bytes:
         found = _Judged(Verdict.PASS, "The same model: no change.")
     return _as_change(criterion.measurement, candidate, baseline, w, found, criterion)
+
+
+def _applies_to_neither(criterion: Criterion, baseline: Run) -> bool:
+    """An optional criterion whose audit applied to neither run; one that applied to the accepted model is missed."""
+    if not criterion.optional or criterion.verdict is not Verdict.NOT_APPLICABLE:
+        return False
+    before = baseline.criteria.get((criterion.id, criterion.measurement))
+    return before is not None and before.verdict is Verdict.NOT_APPLICABLE
 
 
 def _judge(w: Worsening, criterion: Criterion, candidate: Run) -> _Judged:

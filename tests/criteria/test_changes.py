@@ -49,6 +49,7 @@ def problems(*entries: dict[str, Any], **more: Any) -> list[str]:
         (content(ENTRY, SECOND), content(SECOND, ENTRY), ["criterion: the order of the entries"]),
         (content(), content({**ENTRY, "severity": "report"}), ['criterion.AC-01.severity: "gate" -> "report"']),
         (content(), content({**ENTRY, "margin": 0.0}), ["criterion.AC-01.margin: not set -> 0.0"]),
+        (content(), content({**ENTRY, "optional": True}), ["criterion.AC-01.optional: not set -> true"]),
         (
             content(data={"min": {"patients": 60}}),
             content(data={"min": {"patients": 6}}),

@@ -280,6 +280,7 @@ def test_what_an_old_file_does_not_say_changes_nothing() -> None:
     assert (found.context_facts(), found.text) == ({}, "")
     [only] = found.declared
     assert (only.severity, only.claim, only.margin, only.strata) == ("gate", "", None, Strata())
+    assert only.optional is False
 
 
 def test_what_the_record_says_is_what_was_declared(tmp_path: Path) -> None:
@@ -384,6 +385,7 @@ def test_an_unknown_key_is_refused_wherever_it_stands(table: str) -> None:
         (changed(sentinel=[{"case": 17, "audit": "PAT-001"}]), "case cannot be used", "a text"),
         (changed(sentinel=[{"case": "a", "audit": "PAT-001"}] * 2), "declared twice", "once"),
         (with_entry(severity="major"), "severity cannot be used", '"gate"'),
+        (with_entry(optional="yes"), "optional is neither true nor false", "true or false"),
         (with_entry(margin=-0.1), "The margin cannot be used", "at least 0"),
         (with_entry(margin="0.1"), "The margin cannot be used", "a number"),
         (with_entry(margin=float("nan")), "The margin cannot be used", "a number"),
@@ -429,6 +431,7 @@ def contents(draw: Any) -> dict[str, Any]:
             "rationale": draw(texts),
             "severity": draw(st.sampled_from(["gate", "report"])),
             "margin": draw(st.floats(0, 1e6)),
+            "optional": draw(st.booleans()),
         }
         for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
     ]

@@ -383,6 +383,19 @@ def test_counts_are_exact(make_run: Make, value: int, verdict: str) -> None:
     assert change.interval is None
 
 
+def test_an_optional_criterion_that_applies_to_neither_run_decides_nothing(
+    make_run: Make, make_criterion: Make
+) -> None:
+    given = {"measurement": "CYC-001.error_ratio", "margin": 0.1, "optional": True}
+    aside = make_criterion("AC-07", verdict=Verdict.NOT_APPLICABLE, **given)
+    found = gate(make_run([0] * 60, model="bb", criteria=[aside]), make_run([0] * 60, criteria=[aside]))
+    assert found.verdict is Verdict.PASS
+    assert found.changes[1].reason == "Optional, and its audit applies to neither run."
+    applied = make_criterion("AC-07", verdict=Verdict.PASS, **given)
+    lost = gate(make_run([0] * 60, model="bb", criteria=[aside]), make_run([0] * 60, criteria=[applied]))
+    assert lost.verdict is Verdict.INCONCLUSIVE
+
+
 def test_what_was_not_measured_is_inconclusive(make_run: Make) -> None:
     whole, none = make_run([0] * 60), make_run(measurements=[measured(RATE, None)], model="bb")
     found = gate(none, whole)
