@@ -14,6 +14,7 @@ from medgan_qa.cohorts.phantom import COHORT_SEED, BrainPhantoms
 from medgan_qa.controls import (
     Attenuate,
     Both,
+    Defect,
     Displace,
     Erase,
     Faithful,
@@ -22,6 +23,7 @@ from medgan_qa.controls import (
     Mild,
     Noisy,
     Recalibrate,
+    ThresholdDetector,
     Wrap,
     cheating_pair,
     computing_translator,
@@ -47,7 +49,7 @@ def cohort(seed: int) -> BrainPhantoms:
     return BrainPhantoms(seed=COHORT_SEED + 1000 * seed)
 
 
-def _of(defect: Any) -> Callable[[int], Planted]:
+def _of(defect: Defect) -> Callable[[int], Planted]:
     def build(seed: int) -> Planted:
         people = cohort(seed)
         return Planted(planted_translator(people, defect, seed), people)
@@ -57,7 +59,7 @@ def _of(defect: Any) -> Callable[[int], Planted]:
 
 def _displaced(mm: float, size: int, seed: int) -> Planted:
     people = BrainPhantoms(seed=COHORT_SEED + 1000 * seed, size=size)
-    defect: Any = Displace(mm, FIELD_MM / size)
+    defect = Displace(mm, FIELD_MM / size)
     return Planted(planted_translator(people, defect, seed), people)
 
 
@@ -73,7 +75,7 @@ def _pair(make: Callable[..., Subject], seed: int) -> Planted:
 
 def _in_hu(seed: int) -> Planted:
     chests = ChestSlices(seed=7 + seed)
-    defect: Any = Recalibrate(scale=0.9, offset=50.0, value_range=chests.value_range)
+    defect = Recalibrate(scale=0.9, offset=50.0, value_range=chests.value_range)
     return Planted(planted_translator(chests, defect, seed), chests)
 
 
@@ -85,8 +87,6 @@ class _Blind:
 
 
 def _blind(seed: int) -> Planted:
-    from medgan_qa.controls import ThresholdDetector
-
     people = cohort(seed)
     detector = replace(ThresholdDetector().subject(), network=_Blind())
     return Planted(planted_translator(people, Erase(), seed), people, detector)

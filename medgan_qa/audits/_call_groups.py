@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
+from medgan_qa.audits._level_gaps import largest_gap
 from medgan_qa.audits._scores import area_of
 from medgan_qa.audits.classification import ClassificationRun
 from medgan_qa.audits.numbers import ALPHA, identifier, plain, rate
@@ -18,7 +18,7 @@ from medgan_qa.criteria import Estimate
 from medgan_qa.metrics.uneven_areas import equal_areas_p
 from medgan_qa.metrics.uneven_rates import equal_rates_p
 from medgan_qa.record import Interval, Measurement
-from medgan_qa.stats import FEWEST_CLUSTERS, Ends, independent_difference
+from medgan_qa.stats import FEWEST_CLUSTERS
 
 CODE = "DIS-004"
 
@@ -120,13 +120,7 @@ def gap_of(contrast: Contrast) -> Estimate:
     void = contrast.reason is not None
 
     def at(alpha: float) -> Interval:
-        share = alpha / math.comb(len(levels), 2)
-        ends = [_ends(e, share) for e in levels]
-        pairs = [independent_difference(a, b) for a in ends for b in ends if a is not b and a.value >= b.value]
-        method = "MOVER, Bonferroni over pairs of levels"
-        low = max((d.low for d in pairs if d.low is not None), default=0.0)
-        high = max((d.high for d in pairs if d.high is not None), default=1.0)
-        return Interval(low=max(0.0, low), high=min(1.0, high), level=1 - alpha, method=method, sided=1)
+        return largest_gap(levels, alpha, "MOVER, Bonferroni over pairs of levels")
 
     measurement = Measurement(
         id=identifier(CODE, f"{contrast.claim.name}_gap", contrast.attribute),
@@ -142,13 +136,6 @@ def gap_of(contrast: Contrast) -> Estimate:
         reason=contrast.reason,
     )
     return Estimate(measurement, None if void else at)
-
-
-def _ends(estimate: Estimate, alpha: float) -> Ends:
-    assert estimate.interval_at is not None
-    assert estimate.measurement.value is not None
-    interval = estimate.interval_at(alpha)
-    return Ends(estimate.measurement.value, interval.low, interval.high)
 
 
 def p_value_of(contrast: Contrast, adjusted: float) -> Estimate:

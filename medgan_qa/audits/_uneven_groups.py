@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from medgan_qa import rng
+from medgan_qa.audits._level_gaps import largest_gap
 from medgan_qa.audits._target_coverage import CODE
 from medgan_qa.audits.numbers import ALPHA, identifier, plain, rate
 from medgan_qa.audits.subgroups import Attribute
@@ -14,7 +14,7 @@ from medgan_qa.cohorts.cohort import Case
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics.uneven_rates import equal_rates_p
 from medgan_qa.record import Interval, Measurement
-from medgan_qa.stats import FEWEST_CLUSTERS, Ends, independent_difference
+from medgan_qa.stats import FEWEST_CLUSTERS
 
 
 class Unit(NamedTuple):
@@ -110,13 +110,7 @@ def gap_of(contrast: Contrast) -> Estimate:
     value = None if void else max(v for v in values if v is not None) - min(v for v in values if v is not None)
 
     def at(alpha: float) -> Interval:
-        share = alpha / math.comb(len(rates), 2)
-        ends = [_ends(e, share) for e in rates]
-        pairs = [independent_difference(a, b) for a in ends for b in ends if a is not b and a.value >= b.value]
-        method = "MOVER of exact rates, Bonferroni over pairs of levels"
-        low = max((d.low for d in pairs if d.low is not None), default=0.0)
-        high = max((d.high for d in pairs if d.high is not None), default=1.0)
-        return Interval(low=max(0.0, low), high=min(1.0, high), level=1 - alpha, method=method, sided=1)
+        return largest_gap(rates, alpha, "MOVER of exact rates, Bonferroni over pairs of levels")
 
     measurement = Measurement(
         id=identifier(CODE, f"{contrast.claim.name}_gap", contrast.attribute),
@@ -132,13 +126,6 @@ def gap_of(contrast: Contrast) -> Estimate:
         reason=contrast.reason,
     )
     return Estimate(measurement, None if void else at)
-
-
-def _ends(estimate: Estimate, alpha: float) -> Ends:
-    assert estimate.interval_at is not None
-    assert estimate.measurement.value is not None
-    interval = estimate.interval_at(alpha)
-    return Ends(estimate.measurement.value, interval.low, interval.high)
 
 
 def p_value_of(contrast: Contrast, adjusted: float) -> Estimate:

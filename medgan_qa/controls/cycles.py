@@ -34,8 +34,7 @@ def honest_pair(cohort: Cohort, defect: Defect | None = None, seed: int = 0, *, 
         seed: decides which cases are affected at a dose below 1.
         slope: of the contrast, not 0.
     """
-    planted: Any = defect or Faithful(noise=0.0)
-    there = planted_translator(_Unpaired(cohort), planted, seed)
+    there = planted_translator(_Unpaired(cohort), defect or Faithful(noise=0.0), seed)
     forward = _Contrast(there.network, slope)
     return _pair(there, forward, _Contrast(None, slope))
 
@@ -55,8 +54,7 @@ def cheating_pair(
         seed: decides which cases are affected at a dose below 1.
         amplitude: largest share of the output that the code takes, in unit range.
     """
-    planted: Any = defect or Erase()
-    there = planted_translator(cohort, planted, seed)
+    there = planted_translator(cohort, defect or Erase(), seed)
     return _pair(there, _Hide(there.network, amplitude), _Reveal(amplitude))
 
 
@@ -65,8 +63,7 @@ def planted_where(
 ) -> Subject:
     """A translator with a defect in the cases of one group, and another one (none: faithful) in all others."""
     inside = planted_translator(cohort, defect, seed)
-    other: Any = otherwise or Faithful()
-    outside = planted_translator(cohort, other, seed)
+    outside = planted_translator(cohort, otherwise or Faithful(), seed)
     marked = {cohort.load(c).image.tobytes() for c in subset(cohort.cases, "test") if where(c)}
     network = _Either(inside.network, outside.network, marked)
     return replace(inside, network=network, card=replace(inside.card, name=f"{inside.card.name}, in one group only"))
@@ -77,8 +74,7 @@ def collapsed_translator(cohort: Cohort) -> Subject:
     case = subset(cohort.cases, "test")[0]
     images = cohort.load(case)
     shown = images.image if images.target is None else images.target
-    planted: Any = Faithful()
-    subject = planted_translator(cohort, planted)
+    subject = planted_translator(cohort, Faithful())
     return replace(subject, network=_Same(shown), card=replace(subject.card, name="control: one output for all"))
 
 

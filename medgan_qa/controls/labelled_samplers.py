@@ -6,9 +6,7 @@ Like the planted samplers of `medgan_qa.controls.samplers`, but each image is as
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +17,8 @@ from medgan_qa.cohorts.phantom import BrainSlices
 from medgan_qa.cohorts.phantom_render import anatomy
 from medgan_qa.cohorts.phantom_spec import SliceSpec
 from medgan_qa.controls.named import NamedControl
-from medgan_qa.controls.samplers import LATENT, World, _generator
+from medgan_qa.controls.samplers import LATENT, World, _generator, sampler_subject
 from medgan_qa.errors import ConfigurationError
-from medgan_qa.subjects.card import Card
 from medgan_qa.subjects.protocols import Subject
 
 CLASSES = (LESION_FREE, LESION)
@@ -138,23 +135,7 @@ class _LabelledNetwork:
 
 def labelled_sampler(cohort: BrainSlices, plan: LabelledPlan) -> Subject:
     """A sampler of the cohort's population that draws on demand and follows `plan`."""
-    card = Card(
-        name=f"control: {plan.name}",
-        version="1",
-        task="synthesis",
-        channels_in=1,
-        channels_out=1,
-        range_in=(0.0, 1.0),
-        range_out=(0.0, 1.0),
-        latent_dim=LATENT,
-        classes=CLASSES,
-        output_role="training_only",
-        training_data="none",
-        extra={"control": repr(plan)},
-    )
-    digest = hashlib.sha256(f"{plan!r} on {cohort.digest()}".encode()).hexdigest()
-    path = Path(f"control-{plan.name.replace(' ', '-')}")
-    return Subject(_LabelledNetwork(LabelledWorld(cohort), plan), card, path, "control", digest, "cpu")
+    return sampler_subject(_LabelledNetwork(LabelledWorld(cohort), plan), plan, cohort, CLASSES)
 
 
 def _named(title: str, plan: LabelledPlan) -> NamedControl:

@@ -26,6 +26,7 @@ from medgan_qa.controls.named import NamedControl
 from medgan_qa.errors import ConfigurationError
 from medgan_qa.metrics import components, equivalent_diameter
 from medgan_qa.subjects.card import Card
+from medgan_qa.subjects.networks import Network
 from medgan_qa.subjects.protocols import Subject
 
 Float = NDArray[np.float32]
@@ -34,6 +35,14 @@ LATENT = 8
 
 TRANSFORMS = ("flip", "quarter turn", "shift", "gamma", "noise")
 """What a copy is disguised by, in turn."""
+
+
+class Named(Protocol):
+    """Anything that says what it is."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
 
 
 class World:
@@ -277,6 +286,11 @@ def _generator(z: Float) -> Generator:
 
 def planted_sampler(cohort: BrainSlices, plan: Plan) -> Subject:
     """A sampler of the cohort's population that follows `plan`."""
+    return sampler_subject(_PlantedNetwork(World(cohort), plan), plan, cohort)
+
+
+def sampler_subject(network: Network, plan: Named, cohort: BrainSlices, classes: tuple[str, ...] = ()) -> Subject:
+    """A planted sampler with its card; its digest is that of the plan and of the cohort it draws like."""
     card = Card(
         name=f"control: {plan.name}",
         version="1",
@@ -286,13 +300,14 @@ def planted_sampler(cohort: BrainSlices, plan: Plan) -> Subject:
         range_in=(0.0, 1.0),
         range_out=(0.0, 1.0),
         latent_dim=LATENT,
+        classes=classes,
         output_role="training_only",
         training_data="none",
         extra={"control": repr(plan)},
     )
     digest = hashlib.sha256(f"{plan!r} on {cohort.digest()}".encode()).hexdigest()
     path = Path(f"control-{plan.name.replace(' ', '-')}")
-    return Subject(_PlantedNetwork(World(cohort), plan), card, path, "control", digest, "cpu")
+    return Subject(network, card, path, "control", digest, "cpu")
 
 
 class DuplicatedTraining:

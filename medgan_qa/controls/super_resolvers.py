@@ -20,7 +20,7 @@ from medgan_qa import rng
 from medgan_qa.cohorts.cohort import Cohort, subset
 from medgan_qa.cohorts.degraded import model_input
 from medgan_qa.controls.named import NamedControl
-from medgan_qa.controls.translators import Erase
+from medgan_qa.controls.translators import Erase, image_key
 from medgan_qa.errors import ConfigurationError, ModelError
 from medgan_qa.metrics import body_mask
 from medgan_qa.metrics.degradation import Degradation, declared
@@ -172,10 +172,10 @@ class _Lookup:
             given, g = model_input(operator, images, case.case_id), rng.child(seed, defect.name, case.case_id)
             lesion = np.zeros(images.image.shape[1:], bool) if images.lesion_mask is None else images.lesion_mask
             scenes = [Scene(t, x, lesion, operator) for t, x in zip(images.image, given, strict=True)]
-            self.outputs[_key(given)] = np.stack([defect.apply(s, g) for s in scenes]).astype(np.float32)
+            self.outputs[image_key(given)] = np.stack([defect.apply(s, g) for s in scenes]).astype(np.float32)
 
     def __call__(self, x: Float, seed: int) -> Float:
-        found = [self.outputs.get(_key(image)) for image in x]
+        found = [self.outputs.get(image_key(image)) for image in x]
         if any(f is None for f in found):
             raise ModelError(
                 "A planted super-resolver was given an image that is no input of its cohort.",
@@ -184,10 +184,6 @@ class _Lookup:
                 todo="Make the control from the cohort that is audited.",
             )
         return np.stack([f for f in found if f is not None])
-
-
-def _key(image: Float) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image, np.float32).tobytes()).digest()
 
 
 def planted_super_resolver(

@@ -169,10 +169,10 @@ class _Lookup:
         self.outputs: dict[bytes, Float] = {}
         for case in subset(cohort.cases, "test"):
             images = cohort.load(case)
-            self.outputs[_key(images.image)] = _planted(images, defect, rng.child(seed, defect.name, case.case_id))
+            self.outputs[image_key(images.image)] = _planted(images, defect, rng.child(seed, defect.name, case.case_id))
 
     def __call__(self, x: Float, seed: int) -> Float:
-        found = [self.outputs.get(_key(image)) for image in x]
+        found = [self.outputs.get(image_key(image)) for image in x]
         if any(f is None for f in found):
             raise ModelError(
                 "A planted translator was given an image that is not of its cohort.",
@@ -183,7 +183,8 @@ class _Lookup:
         return np.stack([f for f in found if f is not None])
 
 
-def _key(image: Float) -> bytes:
+def image_key(image: Float) -> bytes:
+    """By which a control recognises an image of its cohort."""
     return hashlib.sha256(np.ascontiguousarray(image, np.float32).tobytes()).digest()
 
 
