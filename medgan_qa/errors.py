@@ -6,6 +6,7 @@
     │   ├── DatasetError                  dataset table, image or mask
     │   ├── ModelError                    model file or card
     │   └── RecordError                   a Record that cannot be read
+    ├── ModelCrashError          exit 3   a model that crashed, hung, or asked for too much memory
     ├── OutputError              exit 2   a folder that cannot be written
     ├── MissingDependencyError   exit 2   an optional package or weights file
     └── IntegrityError           exit 4   something changed after it was fixed
@@ -82,6 +83,16 @@ class ModelError(InputError):
 
 class RecordError(InputError):
     """A Record cannot be read back."""
+
+
+class ModelCrashError(MedganQAError):
+    """The model took its process down, ran past its time, or asked for more memory than it may have.
+
+    Nothing is known of what it would have returned, so the audit that met it did not run: the exit code is that of a
+    check that did not run, not that of a wrong file.
+    """
+
+    exit_code = 3
 
 
 class OutputError(MedganQAError):

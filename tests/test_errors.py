@@ -23,6 +23,7 @@ DRAWN = dict(re.findall(r"[├└]── (\w+) +exit (\d)", str(errors.__doc__))
         ("DatasetError", 2),
         ("ModelError", 2),
         ("RecordError", 2),
+        ("ModelCrashError", 3),
         ("OutputError", 2),
         ("MissingDependencyError", 2),
         ("IntegrityError", 4),

@@ -19,7 +19,7 @@ ITSELF = "medgan_qa/__init__.py"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({ITSELF}),
-    frozenset({"errors", "rng", "record", "digests", "quantities"}),
+    frozenset({"errors", "rng", "record", "digests", "quantities", "new_file", "key_folder"}),
     frozenset({"stats", "metrics", "criteria"}),
     frozenset({"engines", "cohorts", "subjects", "features"}),
     frozenset({"audits", "controls"}),

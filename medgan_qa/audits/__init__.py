@@ -17,6 +17,7 @@ from medgan_qa.audits.collapse import collapse
 from medgan_qa.audits.contrast_recovery import contrast_recovery
 from medgan_qa.audits.copied_patients import copied_patients
 from medgan_qa.audits.data_inconsistency import data_inconsistency
+from medgan_qa.audits.dependent_partitions import dependent_partitions
 from medgan_qa.audits.detection_limit import detection_limit
 from medgan_qa.audits.discrimination import discrimination
 from medgan_qa.audits.displaced_anatomy import displaced_anatomy
@@ -29,6 +30,7 @@ from medgan_qa.audits.hidden_cycle import hidden_cycle
 from medgan_qa.audits.intensity_error import intensity_error
 from medgan_qa.audits.invented_pathology import invented_pathology
 from medgan_qa.audits.label_faithfulness import label_faithfulness
+from medgan_qa.audits.leaked_augmentation import leaked_augmentation
 from medgan_qa.audits.leaked_images import leaked_images
 from medgan_qa.audits.local_copies import local_copies
 from medgan_qa.audits.lost_modes import lost_modes
@@ -56,6 +58,7 @@ from medgan_qa.audits.uneven_translation import uneven_translation
 from medgan_qa.audits.unrepeatable_output import unrepeatable_output
 from medgan_qa.audits.unseen_invention import unseen_invention
 from medgan_qa.audits.unstable_call import unstable_call
+from medgan_qa.audits.unstable_loading import unstable_loading
 from medgan_qa.audits.unstable_output import unstable_output
 
 AUDITS: dict[str, Audit] = {
@@ -440,7 +443,17 @@ AUDITS: dict[str, Audit] = {
             "HYG-001",
             "Training data in the test partition",
             leaked_images,
-            measures=("leaked_images", "leaked_rate", "shared_patients", "relabelled_images", "flagged_in_train"),
+            measures=(
+                "leaked_images",
+                "leaked_rate",
+                "shared_patients",
+                "shared_studies",
+                "shared_volumes",
+                "adjacent_slices",
+                "relabelled_images",
+                "leaked_volumes",
+                "flagged_in_train",
+            ),
         ),
         Audit(
             "HYG-002",
@@ -459,7 +472,67 @@ AUDITS: dict[str, Audit] = {
             "HYG-003",
             "Generated images in the test partition",
             generated_images,
-            measures=("generated_images", "generated_rate", "declared_images", "listed_images", "near_outputs"),
+            measures=(
+                "generated_images",
+                "generated_rate",
+                "declared_images",
+                "listed_images",
+                "train_only_images",
+                "near_outputs",
+                "fingerprinted_images",
+                "fingerprint_recall",
+                "fingerprint_false_alarms",
+            ),
+        ),
+        Audit(
+            "HYG-004",
+            "Augmentation while loading",
+            unstable_loading,
+            measures=(
+                "augmented_on_reading",
+                "changed_images",
+                "loader_changed_images",
+                "loader_altered_images",
+                "loader_contrast_images",
+                "random_transforms",
+                "broken_declarations",
+            ),
+        ),
+        Audit(
+            "HYG-005",
+            "Augmentation in the samples",
+            leaked_augmentation,
+            measures=(
+                "augmented_rate",
+                "turned_rate",
+                "moved_rate",
+                "altered_rate",
+                "cut_out_rate",
+                "rotation_probability",
+                "reader_recall",
+                "false_alarm_rate",
+                "undetectable_changes",
+            ),
+        ),
+        Audit(
+            "HYG-006",
+            "Dependence of the test partition",
+            dependent_partitions,
+            measures=(
+                "violations",
+                "unverifiable",
+                "shared_patients",
+                "shared_studies",
+                "shared_volumes",
+                "shared_sites",
+                "shared_scanners",
+                "shared_dates",
+                "acquired_early",
+                "earlier_runs",
+                "imbalanced_properties",
+                "imbalance",
+                "imbalance_p",
+            ),
         ),
     )
 }

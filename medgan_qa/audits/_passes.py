@@ -215,14 +215,18 @@ def followed(
     Args:
         run: the run, with a detector.
         sample: the cases.
-        outputs: one a case; lesions of cases that were refused are left out.
+        outputs: one a case; lesions of cases that were refused are left out, and of volumes with such a slice, since
+            lesions that span it could not be followed.
         how: how lesions are followed.
         read: the detector's marks in the outputs, if they were read already.
     """
     marked = marks(run, with_lesions(sample, outputs)) if read is None else read
     items, readings = [], {}
+    parted = _parted_volumes(sample.items, outputs)
     for item, output, found in zip(sample.items, outputs, marked, strict=True):
         if item.reference is None or isinstance(output, str) or found is None:
+            continue
+        if _volume_of(item) in parted:
             continue
         items.append(replace(item, output=grey(output), channels=(output, item.channels[1])))
         readings[item.case.case_id] = Reading(run.readings[item.case.case_id].reference, found)
@@ -230,3 +234,13 @@ def followed(
     view.items, view.readings = items, readings
     lesions = lesions_of(view, how.rule, how.min_pixels, read=True)
     return {lesion.lesion_id: lesion for lesion in lesions if lesion.found_reference}
+
+
+def _parted_volumes(items: Sequence[Item], outputs: Sequence[Answer]) -> set[tuple[str, str | None]]:
+    """Volumes of which some slice was refused."""
+    refused = (i for i, o in zip(items, outputs, strict=True) if isinstance(o, str) and i.reference is not None)
+    return {_volume_of(item) for item in refused if item.case.volume is not None}
+
+
+def _volume_of(item: Item) -> tuple[str, str | None]:
+    return item.case.patient_id, item.case.volume

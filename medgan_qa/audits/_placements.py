@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from medgan_qa.audits._volumes import Sections
 from medgan_qa.audits.lesions import unseen_in_target
 from medgan_qa.audits.translation import Item, TranslationRun
-from medgan_qa.metrics import components, equivalent_diameter, surround
+from medgan_qa.metrics import equivalent_diameter, surround
 from medgan_qa.metrics.geometry import SMALLEST_SIDE, Placement, placement
 from medgan_qa.metrics.outlines import Outline, centre_distance, lesion_outlines, outline_change
 
@@ -105,7 +106,8 @@ def lesion_shapes(run: TranslationRun, min_pixels: int, reach_mm: float) -> list
     if unseen_in_target(run.cohort):
         return []
     items = [item for item in run.paired if item.lesion is not None and item.lesion.any()]
-    found = run.engine.map(lambda item: _shapes(item, min_pixels, reach_mm), items, label="Outlining lesions")
+    sections = Sections(run.paired, min_pixels)
+    found = run.engine.map(lambda item: _shapes(item, sections, reach_mm), items, label="Outlining lesions")
     return [shape for shapes in found for shape in shapes]
 
 
@@ -118,12 +120,11 @@ def _place(item: Item) -> Placed:
     return Placed(item, placement(item.output, target, item.spacing_mm), pair)
 
 
-def _shapes(item: Item, min_pixels: int, reach_mm: float) -> list[LesionShape]:
-    assert item.lesion is not None
+def _shapes(item: Item, sections: Sections, reach_mm: float) -> list[LesionShape]:
     assert item.reference is not None
     out = []
-    masks = components(item.lesion, min_pixels)
-    for number, mask in enumerate(masks, start=1):
+    lesions, masks = sections.of(item)
+    for number, mask in lesions:
         ring = surround(mask, item.body, masks)
         diameter = equivalent_diameter(mask, item.spacing_mm)
         # Three pixels are the least that the level of the tissue around can be taken from.

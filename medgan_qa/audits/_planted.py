@@ -181,7 +181,8 @@ def _followed(
     assert item.lesion is not None
     items, readings = [], {}
     for name, (output, reading) in outputs.items():
-        case = replace(item.case, case_id=f"{item.case.case_id}, {name}")
+        # One image by itself: what lies in the slices beside it has nothing to do with the planted lesion.
+        case = replace(item.case, case_id=f"{item.case.case_id}, {name}", volume=None, slice_index=None)
         items.append(
             replace(
                 item,

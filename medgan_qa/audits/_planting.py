@@ -132,7 +132,7 @@ def habits(run: TranslationRun, rule: MatchingRule, min_pixels: int) -> Habits:
 
 def _depth(lesion: Lesion) -> float:
     below = ndimage.distance_transform_edt(np.pad(lesion.item.body, 1))[1:-1, 1:-1]
-    y, x = np.argwhere(lesion.mask).mean(axis=0).round().astype(int)
+    y, x = (round(middle) for middle in lesion.centre)
     return float(below[y, x] / below.max())
 
 

@@ -1,31 +1,42 @@
 """Pairs of real images that are one image, found once a run: what the audits of the partitions share.
 
-All images of test and train are searched together, each against those of other patients and against the others of its
-own patient. From which score on two images are one is read from the scores of all images against other patients: their
-middle says how near different patients come, whatever a part of the data holds.
+All images of test, train and val are searched together, each against those of other patients and against the others of
+its own patient. From which score on two images are one is read from the scores of all images against other patients:
+their middle says how near different patients come, whatever a part of the data holds.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.audits.exhibits import Pair
-from medgan_qa.audits.synthesis import Pictures
-from medgan_qa.cohorts.cohort import Cohort
-from medgan_qa.engines import Engine
+from medgan_qa.audits._changes import change, kind_of
+from medgan_qa.audits._partitions import PartitionedRun, RealImages, partition
+from medgan_qa.cohorts.cohort import Case
 from medgan_qa.errors import ConfigurationError
-from medgan_qa.metrics._alignment import ORIENTATIONS
-from medgan_qa.metrics.duplicates import exact_duplicates
-from medgan_qa.metrics.near_copies import ClosePairs, as_query, near_copies, prepared
+from medgan_qa.metrics._groups import encoded
+from medgan_qa.metrics.near_copies import ClosePairs, near_copies, prepared
 from medgan_qa.stats.low_tail import LowTail, low_tail
 
-Float = NDArray[np.float32]
+__all__ = [
+    "FEWEST_PATIENTS",
+    "Limits",
+    "PartitionedRun",
+    "Rule",
+    "Same",
+    "SameImages",
+    "by_image",
+    "calibrated",
+    "change",
+    "kind_of",
+    "said",
+    "same_images",
+]
+
 Vector = NDArray[np.float64]
 Index = NDArray[np.intp]
 Bool = NDArray[np.bool_]
@@ -35,29 +46,10 @@ FEWEST_PATIENTS = 20
 MOST_DUPLICATES = 1 / 3
 """Share of images left out of the calibration as certain duplicates, above which the rest says little."""
 LEAST_SCORE = 1e-9
-EXACT = 1e-4
-"""Residual up to which an image that was not moved is told as unchanged."""
 TURNED = 20.0
 """Degrees beyond which no two images of one patient are turned against each other as they were acquired."""
-GAMMA_SLACK, SCALE_SLACK, SHIFT_SLACK, TURN_SLACK = 1.1, 0.015, 0.5, 1.5
-"""Gamma (factor), scale (share), shift (pixels) and turn (degrees) that are not told as a change."""
-
-
-class PartitionedRun(Protocol):
-    """A run whose real images lie in partitions."""
-
-    cohort: Cohort
-    engine: Engine
-    seed: int
-    shared: dict[str, Any]
-
-    @property
-    def reference(self) -> Pictures:
-        """The test partition."""
-
-    @property
-    def train(self) -> Pictures | None:
-        """The train partition; None where the cohort holds none."""
+FLAT = 1e-6
+"""Range of values (unit range) below which an image shows nothing that could have been copied."""
 
 
 class Rule(NamedTuple):
@@ -67,16 +59,29 @@ class Rule(NamedTuple):
     duplicate: float = 0.02
 
 
+class Limits(NamedTuple):
+    """Scores below which two images are one: of what is left unexplained, and of that less white noise."""
+
+    plain: LowTail
+    quiet: LowTail
+
+    def ratio(self, plain: Vector, quiet: Vector) -> Vector:
+        """The score nearer to its limit, over it: below 1 the two images are one. NaN where nothing is known."""
+        nearer: Vector = np.fmin(plain / self.plain.threshold, quiet / self.quiet.threshold)
+        return nearer
+
+
 class Same(NamedTuple):
     """Two images that are one."""
 
     one: int
-    """The earlier of the two among all images, test first; of a test and a train image the one in train."""
+    """The earlier of the two among all images, test first; of a test and another image the other one."""
     other: int
     change: str
     """What gives `other` from `one`."""
     residual: float
     score: float
+    """Over the limit, below 1; 0 for images that are equal in every pixel."""
     number: int
     """Place in the list of close pairs, -1 for images that are equal in every pixel."""
 
@@ -85,25 +90,30 @@ class Same(NamedTuple):
 class SameImages:
     """Which images are one, and what that judgement rests on."""
 
-    names: tuple[str, ...]
-    patients: tuple[str, ...]
-    grey: Float
-    """(N, H, W)"""
+    cases: tuple[Case, ...]
     tests: int
-    """The first so many are the test partition."""
-    limit: LowTail
-    """Of pairs of different patients."""
+    """The first so many are the test partition; then train, then val."""
+    limits: Limits | None
+    """Of pairs of different patients; None where only equal pixels could be told."""
     own_limit: LowTail | None
     """Of pairs of one patient; None where too few patients have several images."""
     close: ClosePairs
-    """Pairs that were compared closely."""
+    """Pairs that were compared closely and are one image."""
+    nearest: ClosePairs
+    """The nearest image of another patient, of each image."""
     pairs: tuple[Same, ...]
     """Those that are one image, by score."""
     left_out: int
     """Images that were left out of the calibration as certain duplicates."""
+    flat: int
+    """Images that show nothing and are compared with none."""
+    unit: Vector
+    """(N,) pixels of the stored image per pixel of the working grid."""
+    missing: str | None
+    """Why changed images could not be searched."""
 
     def across(self) -> list[Same]:
-        """Pairs of a train and a test image."""
+        """Pairs of a test image and one of another partition."""
         return [p for p in self.pairs if p.one >= self.tests > p.other]
 
     def within_test(self) -> list[Same]:
@@ -111,20 +121,16 @@ class SameImages:
         return [p for p in self.pairs if max(p.one, p.other) < self.tests]
 
     def within_train(self) -> list[Same]:
-        """Pairs of two train images."""
-        return [p for p in self.pairs if min(p.one, p.other) >= self.tests]
+        """Pairs of two images of the train partition."""
+        return [p for p in self.pairs if all(self.cases[i].partition == "train" for i in (p.one, p.other))]
 
-    def shown(self, pair: Same, rule: str) -> Pair:
-        """Both images, the first after the change that gives the second, where that is known."""
-        image = self.grey[pair.one]
-        label = f"{pair.change}, of {self.names[pair.one]}, residual {pair.residual:.3f}"
-        if pair.number >= 0 and self.close.reference[pair.number] == pair.one:
-            image = as_query(image, self.close, pair.number)
-        return Pair(self.grey[pair.other], image, self.names[pair.other], self.patients[pair.one], label, rule)
+    def one_patient(self, pair: Same) -> bool:
+        """Both images are declared to be of one patient."""
+        return self.cases[pair.one].patient_id == self.cases[pair.other].patient_id
 
 
-def same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
-    """Pairs of real images that are one image; computed once a run. A text where something is missing.
+def same_images(run: PartitionedRun, rule: Rule) -> SameImages:
+    """Pairs of real images that are one image; computed once a run. The cohort must have a test partition.
 
     Raises:
         ConfigurationError: the false-alarm rate is none.
@@ -139,44 +145,106 @@ def same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
         )
     key = f"same images {tuple(rule)}"
     if key not in run.shared:
-        run.shared[key] = _same_images(run, rule)
-    found: SameImages | str = run.shared[key]
+        parts = [partition(run, which) for which in ("test", "train", "val")]
+        run.shared[key] = _same_images([part for part in parts if part is not None], rule)
+    found: SameImages = run.shared[key]
     return found
 
 
-def _same_images(run: PartitionedRun, rule: Rule) -> SameImages | str:
-    sets = [run.reference] + ([run.train] if run.train is not None else [])
-    shapes = {pictures.images.shape[1:] for pictures in sets}
-    if len(shapes) > 1:
-        return (
-            f"Test and train images differ in size ({', '.join(map(str, sorted(shapes)))}), so they are not compared."
-        )
-    patients = tuple(patient for pictures in sets for patient in pictures.patients)
-    if len(set(patients)) < FEWEST_PATIENTS:
-        return f"{len(set(patients))} patients; {FEWEST_PATIENTS} are needed to know how near different patients come."
-    grey = np.concatenate([pictures.grey for pictures in sets])
-    ready = prepared(grey)
-    others = near_copies(ready, ready, patients, patients)
-    own = near_copies(ready, ready, patients, patients, among="own")
-    scale = np.full(len(grey), np.nan)
+class _Images(NamedTuple):
+    """All images of all partitions, test first."""
+
+    cases: tuple[Case, ...]
+    patients: tuple[str, ...]
+    shown: Bool
+    """(N,) the image shows something."""
+    tests: int
+    unit: Vector
+    equal: Index
+    """(N,) images that are equal in every pixel share a number."""
+
+
+def _same_images(parts: Sequence[RealImages], rule: Rule) -> SameImages:
+    images = _joined(parts)
+    people = len(set(images.patients))
+    if people < FEWEST_PATIENTS:
+        few = f"{people} patients; {FEWEST_PATIENTS} are needed to know how near different patients come."
+        return _equal_only(images, few)
+    grey = np.concatenate([part.grey for part in parts]) if len(parts) > 1 else parts[0].grey
+    ready = prepared(grey, np.concatenate([part.extent for part in parts]))
+    of_test = np.arange(len(images.cases)) < images.tests
+    others = near_copies(ready, ready, images.patients, images.patients, crops_of=of_test)
+    others = others.where(images.shown[others.query] & images.shown[others.reference])
+    limits, left_out = _limits(others.residual, others.score, others.quiet_score, rule, images)
+    if isinstance(limits, str):
+        return _equal_only(images, limits)
+    own = near_copies(ready, ready, images.patients, images.patients, among="own")
+    own = own.where(images.shown[own.query] & images.shown[own.reference])
+    scale = np.full(len(images.cases), np.nan)
     scale[others.query] = others.rivals
-    people = len(set(patients))
-    calibration = calibrated(others.residual, others.score, rule, len(grey), people)
-    if isinstance(calibration, str):
-        return calibration
-    limit, left_out = calibration
-    own_scores = own.residual / np.sqrt(np.where(scale[own.query] > 0, scale[own.query], np.nan))
-    own_limit = _own_limit(own_scores, own.residual, rule, len(grey), len({patients[i] for i in own.query}))
-    flagged = others.score < limit.threshold
+    own_limit, own_ratio = _own(own, scale, limits, rule, images)
+    ratio = limits.ratio(others.score, others.quiet_score)
+    both = ClosePairs.joined([others, own])
+    # The same order as `joined` gives.
+    ratios = np.concatenate([ratio, own_ratio])[
+        np.lexsort((np.concatenate([others.residual, own.residual]), np.concatenate([others.query, own.query])))
+    ]
+    close, ratios = both.where(ratios < 1), ratios[ratios < 1]
+    pairs = _pairs(close, ratios, images)
+    flat = int((~images.shown).sum())
+    return SameImages(
+        images.cases, images.tests, limits, own_limit, close, others, pairs, left_out, flat, images.unit, None
+    )
+
+
+def _joined(parts: Sequence[RealImages]) -> _Images:
+    cases = tuple(case for part in parts for case in part.cases)
+    return _Images(
+        cases,
+        tuple(case.patient_id for case in cases),
+        np.concatenate([np.ptp(part.grey, axis=(1, 2)) > FLAT for part in parts]),
+        sum(len(part) for part in parts if part.partition == "test"),
+        np.concatenate([part.sizes.max(axis=1) for part in parts]) / parts[0].grey.shape[1],
+        encoded(digest for part in parts for digest in part.digests),
+    )
+
+
+def _equal_only(images: _Images, missing: str) -> SameImages:
+    """What equal pixels alone say."""
+    none = ClosePairs.none()
+    pairs = _pairs(none, np.empty(0), images)
+    flat = int((~images.shown).sum())
+    return SameImages(images.cases, images.tests, None, None, none, none, pairs, 0, flat, images.unit, missing)
+
+
+def _limits(residual: Vector, score: Vector, quiet: Vector, rule: Rule, images: _Images) -> tuple[Limits | str, int]:
+    """The limits, each at half the rate, and how many images were left out; a text where there are none."""
+    half, people = rule._replace(false_alarm=rule.false_alarm / 2), len(set(images.patients))
+    made = [calibrated(residual, values, half, len(images.cases), people) for values in (score, quiet)]
+    if isinstance(made[0], str) or isinstance(made[1], str):
+        return str(made[0] if isinstance(made[0], str) else made[1]), 0
+    return Limits(made[0][0], made[1][0]), made[0][1]
+
+
+def _own(own: ClosePairs, scale: Vector, limits: Limits, rule: Rule, images: _Images) -> tuple[LowTail | None, Vector]:
+    """The limit of pairs of one patient, and the ratio of each pair to its own.
+
+    Two slices of a patient are near each other and no duplicates; those of one volume may be as near as copies, so of
+    these only such are told that no two slices are turned or flipped like. What is left of a neighbouring slice is
+    mostly noise, so it is not taken off.
+    """
+    root = np.sqrt(np.where(scale[own.query] > 0, scale[own.query], np.nan))
+    plain = own.residual / root
     turned = own.mirrored | (np.abs(own.turn) > TURNED)
-    by_own = np.zeros(len(own), bool) if own_limit is None else own_scores < own_limit.threshold
-    own_flagged = by_own | (turned & (own_scores < limit.threshold))
-    close = ClosePairs.joined([others.where(flagged), own.where(own_flagged)])
-    equal = exact_duplicates(np.concatenate([pictures.images for pictures in sets]))
-    tests = len(run.reference)
-    pairs = _pairs(close, scale, equal, tests)
-    names = tuple(name for pictures in sets for name in pictures.names)
-    return SameImages(names, patients, grey, tests, limit, own_limit, close, pairs, left_out)
+    ratio = np.where(turned, limits.ratio(plain, own.quiet / root), np.nan)
+    volumes = [case.volume for case in images.cases]
+    pairs = zip(own.query.tolist(), own.reference.tolist(), strict=True)
+    apart = np.array([volumes[q] is None or volumes[q] != volumes[r] for q, r in pairs], bool)
+    people = len({images.patients[q] for q in own.query[apart]})
+    found = calibrated(own.residual[apart], plain[apart], rule, len(volumes), people)
+    if isinstance(found, str):
+        return None, ratio
+    return found[0], np.where(apart, np.fmin(ratio, plain / found[0].threshold), ratio)
 
 
 def calibrated(residual: Vector, score: Vector, rule: Rule, looks: int, people: int) -> tuple[LowTail, int] | str:
@@ -194,26 +262,20 @@ def calibrated(residual: Vector, score: Vector, rule: Rule, looks: int, people: 
     ), left_out
 
 
-def _own_limit(scores: Vector, residual: Vector, rule: Rule, looks: int, people: int) -> LowTail | None:
-    """The limit of pairs of one patient: two slices of a patient are near, and no duplicates."""
-    made = calibrated(residual, scores, rule, looks, people)
-    return None if isinstance(made, str) else made[0]
-
-
-def _pairs(close: ClosePairs, scale: Vector, equal: Index, tests: int) -> tuple[Same, ...]:
+def _pairs(close: ClosePairs, ratios: Vector, images: _Images) -> tuple[Same, ...]:
     """Each pair once, images that are equal in every pixel among them, by score."""
     found: dict[tuple[int, int], Same] = {}
     first: dict[int, int] = {}
-    for image, group in enumerate(equal.tolist()):
-        source = first.setdefault(group, image)
+    for image in np.flatnonzero(images.shown).tolist():
+        source = first.setdefault(int(images.equal[image]), image)
         if source != image:
-            one, other = _ordered(source, image, tests)
+            one, other = _ordered(source, image, images.tests)
             found[one, other] = Same(one, other, "unchanged", 0.0, 0.0, -1)
     for number in np.lexsort((close.residual,)).tolist():
         query, reference = int(close.query[number]), int(close.reference[number])
-        one, other = _ordered(query, reference, tests)
-        score = float(close.residual[number] / np.sqrt(scale[query]))
-        same = Same(one, other, change(close, number, reference == one), float(close.residual[number]), score, number)
+        one, other = _ordered(query, reference, images.tests)
+        told = change(close, number, reference == one, float(images.unit[other]))
+        same = Same(one, other, told, float(close.residual[number]), float(ratios[number]), number)
         there = found.get((one, other))
         # Of the two directions the one that is told as it was asked for is kept, so that it can be shown.
         if there is None or (there.number >= 0 and close.reference[there.number] != one and reference == one):
@@ -222,68 +284,34 @@ def _pairs(close: ClosePairs, scale: Vector, equal: Index, tests: int) -> tuple[
 
 
 def _ordered(a: int, b: int, tests: int) -> tuple[int, int]:
-    """The train image first, else the one that stands first."""
+    """The image of another partition first, else the one that stands first."""
     low, high = min(a, b), max(a, b)
     return (high, low) if low < tests <= high else (low, high)
 
 
-def change(close: ClosePairs, number: int, forwards: bool) -> str:
-    """What gives the query from its reference, or, not forwards, the reference from its query."""
-    mirrored, turn = bool(close.mirrored[number]), float(close.turn[number])
-    scale, gamma, blur = float(close.scale[number]), float(close.gamma[number]), float(close.blur[number])
-    shift = close.shift[number]
-    if not forwards:
-        shift = _undone(mirrored, turn, scale, shift)
-        turn, scale, gamma = (turn if mirrored else -turn), 1 / scale, 1 / gamma
-    parts = _turned(mirrored, turn)
-    if abs(np.log(scale)) > SCALE_SLACK:
-        parts.append(f"scale {scale:.2f}")
-    if np.abs(shift).max() > SHIFT_SLACK:
-        parts.append(f"shift ({shift[0]:+.1f}, {shift[1]:+.1f})")
-    if max(gamma, 1 / gamma) > GAMMA_SLACK:
-        parts.append(f"contrast (gamma {gamma:.2f})")
-    if blur > 0:
-        parts.append(f"blur {blur:.1f} px" if forwards else "sharpened")
-    same = "unchanged" if close.residual[number] <= EXACT else "noise or another small change"
-    return ", ".join(parts) or same
-
-
-def _turned(mirrored: bool, turn: float) -> list[str]:
-    """Orientation in words: one of the eight of the square, or a flip and an angle."""
-    quarter = round(turn / 90)
-    if abs(turn - 90 * quarter) <= TURN_SLACK:
-        codes = {0: 1, 1: 7, 2: 2, 3: 4} if mirrored else {0: 0, 1: 5, 2: 3, 3: 6}
-        code = codes[quarter % 4]
-        return [ORIENTATIONS[code]] if code else []
-    return [*(["flip left-right"] if mirrored else []), f"rotation {turn:+.1f} degrees"]
-
-
-def _undone(mirrored: bool, turn: float, scale: float, shift: Vector) -> Vector:
-    """The shift of the inverse: what was moved, turned back."""
-    angle = np.radians(-turn)
-    y, x = -shift / scale
-    back = np.array([np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y])
-    undone: Vector = back * np.array([1, -1 if mirrored else 1])
-    return undone
-
-
 def said(same: SameImages) -> list[str]:
     """What the judgement rests on."""
-    limit, own = same.limit, same.own_limit
-    parts = [
-        f"Two images of different patients are called one where their score is below {limit.threshold:.3f}; the median "
-        f"of {limit.n} images against other patients is {limit.middle:.3f}. If the lower tail is that of a log-normal "
-        f"distribution, the chance that any of {limit.looks} images is flagged by mistake is {limit.alpha:.0%}."
-    ]
-    parts.append(
-        "Too few patients have several images to know how near two images of one patient come: of these only equal, "
-        "flipped and turned ones are found."
-        if own is None
-        else f"Two images of one patient are called one below {own.threshold:.4f}, or below {limit.threshold:.3f} "
-        "where one is flipped or turned."
-    )
+    parts = []
+    if same.limits is not None:
+        plain, quiet = same.limits
+        parts.append(
+            f"Two images of different patients are called one where their score is below {plain.threshold:.3f}, or, "
+            f"less white noise, below {quiet.threshold:.3f}; the medians of {plain.n} images against other patients "
+            f"are {plain.middle:.3f} and {quiet.middle:.3f}. If the lower tails are those of log-normal distributions, "
+            f"the chance that any of {plain.looks} images is flagged by mistake is {plain.alpha + quiet.alpha:.0%}."
+        )
+        parts.append(
+            "Too few patients have several images to know how near two images of one patient come: of these only "
+            "equal, flipped and turned ones are found."
+            if same.own_limit is None
+            else f"Two images of one patient are called one below {same.own_limit.threshold:.4f}, or below the limits "
+            "of different patients where one is flipped or turned; slices of one volume only in that last case, or "
+            "where they are equal."
+        )
     if same.left_out:
         parts.append(f"{same.left_out} images were left out of the calibration as certain duplicates.")
+    if same.flat:
+        parts.append(f"{same.flat} images show one value alone and were compared with none.")
     return parts
 
 
@@ -293,8 +321,3 @@ def by_image(pairs: Sequence[Same]) -> dict[int, Same]:
     for pair in pairs:
         found.setdefault(pair.other, pair)
     return found
-
-
-def kind_of(change_: str) -> str:
-    """A change without its numbers."""
-    return re.sub(r" \([^)]*\)| [+-]?\d+\.\d+( degrees| px)?", "", change_)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
+from medgan_qa.audits._partitions import PartitionedRun, RealImages, partition, pixel_digest, streamed
 from medgan_qa.audits._same_images import (
     FEWEST_PATIENTS,
-    PartitionedRun,
     Rule,
     Same,
     SameImages,
@@ -20,18 +20,20 @@ from medgan_qa.audits._same_images import (
     said,
     same_images,
 )
+from medgan_qa.audits._shown_pairs import shown_pairs
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import pairs, sheet
 from medgan_qa.audits.numbers import count, rate
-from medgan_qa.audits.synthesis import Pictures
 from medgan_qa.criteria import Estimate
-from medgan_qa.metrics.augmentation_traces import SPECK, augmentation_traces
+from medgan_qa.metrics.augmentation_traces import SPECK
 from medgan_qa.stats.low_tail import low_tail
 
 CODE = "HYG-002"
+NO_TEST = "The dataset has no test partition."
 SHOWN = 20
 
 Bool = NDArray[np.bool_]
+Vector = NDArray[np.float64]
 
 
 class Traced(NamedTuple):
@@ -57,10 +59,10 @@ def augmented_images(
     were stored, or that change from one reading to the next?
 
     What it measures. Test images that are another test image, of the same patient or of another, as it is or after a
-    flip, rotation, shift, scale, gamma, contrast, blur, noise or compression: each image beyond the first counts. Test
-    images with a filled corner or a border that repeats itself, which the other images do not have, and such with less
-    noise than the others at the finest scale, as interpolation leaves it. Test images that are read twice and differ.
-    Duplicates inside train are counted apart.
+    flip, rotation, crop, shift, scale, gamma, contrast, blur, noise or compression: each image beyond the first counts.
+    Test images with a filled corner or a border that repeats itself, which the other images do not have, and such with
+    less noise than the others at the finest scale, as interpolation leaves it. Test images that are read twice and
+    differ. Duplicates inside train are counted apart.
 
     Why it matters. Augmentation multiplies images, not patients: bounds computed from them are too narrow. A turned or
     flipped image is no image that a scanner makes, and a flip exchanges left and right. On the final test partition
@@ -69,8 +71,8 @@ def augmented_images(
     Known limits. An augmented image is found beside its source; alone, only where it carries a trace. Flips, quarter
     turns, whole-pixel shifts into air, gamma and noise leave none. Filling is not seen where air is stored as one value
     anyway, smoothing not where noise differs much between images. Two slices of one patient are near each other by
-    nature, so within a patient only nearly equal and flipped or turned images are called augmented. Which of two images
-    is the original is not known. Otherwise as HYG-001.
+    nature, so within a patient only nearly equal and flipped or turned images are called augmented, and within a volume
+    only equal, flipped and turned ones. Which of two images is the original is not known. Otherwise as HYG-001.
 
     Method and source. Pairs as in HYG-001. Traces: patches of one value at the border, lines that repeat or mirror the
     next ones exactly, second differences (Immerkaer 1996; Gallagher 2005 on interpolation); the limit is the log-normal
@@ -80,19 +82,16 @@ def augmented_images(
     partition.
     """
     findings = Findings()
-    test = run.reference
-    traced, changed = _traced(run, false_alarm), _changed(run, reread)
+    test, train = partition(run, "test"), partition(run, "train")
+    if test is None:
+        findings.not_applicable = NO_TEST
+        return findings
+    traced, changed = _traced(test, train, false_alarm), _changed(run, test, reread)
     same = same_images(run, Rule(false_alarm, duplicate))
-    repeated = {} if isinstance(same, str) else by_image(same.within_test())
-    findings.estimates = _counts(run, same, repeated)
-    findings.estimates += [
-        _count(
-            "changed_on_reading",
-            "Test images that differ when they are read again",
-            len(changed),
-            min(reread, len(test)),
-        )
-    ]
+    repeated = by_image(same.within_test())
+    findings.estimates = _counts(test, train, same, repeated)
+    label = "Test images that differ when they are read again"
+    findings.estimates.append(_count("changed_on_reading", label, len(changed), min(reread, len(test))))
     if traced is not None:
         findings.estimates += [
             _count(
@@ -101,12 +100,15 @@ def augmented_images(
             _count("smoothed_images", "Test images without their finest noise", int(traced.smoothed.sum()), len(test)),
         ]
         findings.notes.append(f"Traces are compared with {traced.against}.")
-    findings.rows = _rows(run, same, repeated, traced, changed)
-    if isinstance(same, str):
-        findings.missing = same
-    else:
-        findings.notes += [*_kinds(list(repeated.values())), *said(same)]
-        _show(findings, same, list(repeated.values()), worst)
+    findings.rows = _rows(test, same, repeated, traced, changed)
+    findings.notes += [*_kinds(list(repeated.values())), *said(same)]
+    if same.missing is not None:
+        # What was found is found, whatever could not be searched.
+        if repeated or changed:
+            findings.notes.append(f"Changed images could not be searched: {same.missing}")
+        else:
+            findings.missing = same.missing
+    _show(findings, run, same, list(repeated.values()), worst)
     _show_traces(findings, test, traced)
     return findings
 
@@ -115,10 +117,7 @@ def _count(name: str, label: str, value: int, n: int, unit: str = "test image") 
     return count(f"{CODE}.{name}", label, value, n=n, unit_of_analysis=unit, better="lower")
 
 
-def _counts(run: PartitionedRun, same: SameImages | str, repeated: dict[int, Same]) -> list[Estimate]:
-    if isinstance(same, str):
-        return []
-    test = run.reference
+def _counts(test: RealImages, train: RealImages | None, same: SameImages, repeated: dict[int, Same]) -> list[Estimate]:
     made = [
         _count("augmented_images", "Test images that repeat another test image", len(repeated), len(test)),
         rate(
@@ -130,27 +129,34 @@ def _counts(run: PartitionedRun, same: SameImages | str, repeated: dict[int, Sam
             units=test.names,
         ),
     ]
-    if run.train is not None:
+    if train is not None:
         twice = len(by_image(same.within_train()))
         made.append(
-            _count("train_duplicates", "Train images that repeat another one", twice, len(run.train), "train image")
+            _count("train_duplicates", "Train images that repeat another one", twice, len(train), "train image")
         )
     return made
 
 
-def _traced(run: PartitionedRun, false_alarm: float) -> Traced | None:
+def _traced(test: RealImages, train: RealImages | None, false_alarm: float) -> Traced | None:
     """Images with traces; None where there are too few to know what the others look like."""
-    from_train = run.train is not None and len(set(run.train.patients)) >= FEWEST_PATIENTS
-    others = run.train if from_train and run.train is not None else run.reference
-    if len(set(others.patients)) < FEWEST_PATIENTS or min(run.reference.grey.shape[1:]) < 24:
+    from_train = train is not None and len(set(train.patients)) >= FEWEST_PATIENTS
+    others = train if from_train and train is not None else test
+    known, seen = (np.isfinite(part.traces.sharpness) for part in (others, test))
+    people = len({patient for patient, k in zip(others.patients, known, strict=True) if k})
+    if people < FEWEST_PATIENTS or not seen.any():
         return None
-    usual, found = augmentation_traces(others.grey), augmentation_traces(run.reference.grey)
-    speck = SPECK / run.reference.grey[0].size
-    people = len(set(others.patients))
-    padded = _beyond(1 / (usual.filled + speck), 1 / (found.filled + speck), false_alarm, people)
-    padded |= _beyond(1 / (usual.repeated + 1), 1 / (found.repeated + 1), false_alarm, people)
-    smoothed = _beyond(usual.sharpness, found.sharpness, false_alarm, people)
-    return Traced(padded, smoothed, f"{len(others)} {'train' if from_train else 'test'} images")
+
+    def flagged(usual: Vector, found: Vector) -> Bool:
+        flags = np.zeros(len(test), bool)
+        flags[seen] = _beyond(usual[known], found[seen], false_alarm, people)
+        return flags
+
+    usual, found = others.traces, test.traces
+    speck = [SPECK / part.sizes.prod(axis=1) for part in (others, test)]
+    padded = flagged(1 / (usual.filled + speck[0]), 1 / (found.filled + speck[1]))
+    padded |= flagged(1 / (usual.repeated + 1), 1 / (found.repeated + 1))
+    smoothed = flagged(usual.sharpness, found.sharpness)
+    return Traced(padded, smoothed, f"{len(others)} {others.partition} images")
 
 
 def _beyond(usual: NDArray[np.float64], found: NDArray[np.float64], false_alarm: float, people: int) -> Bool:
@@ -159,24 +165,19 @@ def _beyond(usual: NDArray[np.float64], found: NDArray[np.float64], false_alarm:
     return below
 
 
-def _changed(run: PartitionedRun, reread: int) -> list[int]:
+def _changed(run: PartitionedRun, test: RealImages, reread: int) -> list[int]:
     """Test images, drawn by the run's seed, that are not the same when they are read again."""
-    test = run.reference
     drawn = rng.child(run.seed, CODE, "reread").permutation(len(test))[:reread]
-
-    def differs(k: int) -> bool:
-        return not np.array_equal(run.cohort.load(test.cases[k]).image, test.images[k], equal_nan=True)
-
     chosen = sorted(int(k) for k in drawn)
-    again = run.engine.map(differs, chosen, label="Reading test images again")
-    return [k for k, other in zip(chosen, again, strict=True) if other]
+    label = "Reading test images again"
+    again = streamed(run, [test.cases[k] for k in chosen], lambda _, images: pixel_digest(images.image), label)
+    return [k for k, digest in zip(chosen, again, strict=True) if digest != test.digests[k]]
 
 
 def _rows(
-    run: PartitionedRun, same: SameImages | str, partner: dict[int, Same], traced: Traced | None, changed: list[int]
+    test: RealImages, same: SameImages, partner: dict[int, Same], traced: Traced | None, changed: list[int]
 ) -> list[Row]:
     """One row a test image with a finding."""
-    test = run.reference
     traces: dict[int, list[str]] = {}
     for name, flags in () if traced is None else (("padded", traced.padded), ("smoothed", traced.smoothed)):
         for i in np.flatnonzero(flags).tolist():
@@ -186,13 +187,13 @@ def _rows(
     rows = []
     for i in sorted({*partner, *traces}):
         pair = partner.get(i)
-        source = None if pair is None or isinstance(same, str) else same.names[pair.one]
+        source = None if pair is None else same.cases[pair.one]
         rows.append(
             {
                 "case_id": test.names[i],
                 "patient_id": test.patients[i],
-                "source_case": source,
-                "source_patient": None if source is None or pair is None else test.patients[pair.one],
+                "source_case": None if source is None else source.case_id,
+                "source_patient": None if source is None else source.patient_id,
                 "change": "" if pair is None else pair.change,
                 "residual": None if pair is None else round(pair.residual, 4),
                 "traces": ", ".join(traces.get(i, [])),
@@ -209,19 +210,19 @@ def _kinds(found: list[Same]) -> list[str]:
     return [f"Of {len(found)} test images that repeat another one: {listed}."]
 
 
-def _show(findings: Findings, same: SameImages, found: list[Same], worst: int) -> None:
+def _show(findings: Findings, run: PartitionedRun, same: SameImages, found: list[Same], worst: int) -> None:
     pairs(
         findings,
         f"{CODE}-pairs",
         "Test images that are one image",
         f"{min(worst, len(found))} of {len(found)} test images that repeat another one, the most alike first. The one "
         "that stands first is shown after the change that gives the other; which is the original is not known.",
-        [same.shown(pair, "worst") for pair in found[:worst]],
+        shown_pairs(run, same, found[:worst], "worst"),
         ("test image", "other test image, changed"),
     )
 
 
-def _show_traces(findings: Findings, test: Pictures, traced: Traced | None) -> None:
+def _show_traces(findings: Findings, test: RealImages, traced: Traced | None) -> None:
     if traced is None or not (traced.padded.any() or traced.smoothed.any()):
         return
     groups = {"padded": test.grey[traced.padded][:SHOWN], "smoothed": test.grey[traced.smoothed][:SHOWN]}

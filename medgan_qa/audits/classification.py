@@ -110,6 +110,8 @@ class ClassificationRun:
         self.cases = subset(cohort.cases, "test")
         self.unlabelled: dict[str, str] = {}
         """Test cases without a class of their own, by case id, with the reason."""
+        self.shared: dict[str, Any] = {}
+        """What audits worked out once for each other, and the `context` of the run."""
 
     @property
     def partitions(self) -> tuple[Partition, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from medgan_qa.audits._volume_lesions import volume_columns
+from medgan_qa.audits._volumes import volume_notes
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import forest
 from medgan_qa.audits.lesions import (
@@ -33,9 +35,10 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
 
     What it measures. For every annotated lesion, the mean inside the mask minus the mean of a ring of tissue around it
     (one pixel away, three wide, inside the body, outside other lesions), in the output over the same in the real
-    reference. 1 is a perfect lesion, 0 a removed one, below 0 an inverted one (dark where it should be bright).
-    Reported as the median over patients with an exact interval, with the shares of lesions that are flat, inverted or
-    weak.
+    reference. In a volume a lesion is one region over neighbouring slices: both means are taken slice by slice, and
+    slices weigh by the lesion's pixels in them. 1 is a perfect lesion, 0 a removed one, below 0 an inverted one (dark
+    where it should be bright). Reported as the median over patients with an exact interval, with the shares of lesions
+    that are flat, inverted or weak.
 
     Why it matters. A lesion can be attenuated until a reader misses it without being removed, and an unsigned detector
     counts an inverted lesion as kept. No detector is needed, so no detector can be blind: the annotation says where to
@@ -85,6 +88,7 @@ def contrast_recovery(run: TranslationRun, *, min_lesion_pixels: int = 3) -> Fin
         if all(lesion.recovery is None for lesion in held)
     }
     findings.excluded |= excluded(run, groups)
+    findings.notes = volume_notes(run.items)
     findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in every]
     findings.exhibits = [
         _scatter(lesions),
@@ -139,6 +143,7 @@ def _row(lesion: Lesion) -> Row:
     return {
         **lesion.item.row,
         "lesion": lesion.number,
+        **volume_columns(lesion),
         "diameter_mm": round(lesion.diameter_mm, 2),
         "contrast_reference": short(lesion.contrast_reference),
         "contrast_output": short(lesion.contrast_output),
@@ -173,7 +178,7 @@ def _scatter(lesions: list[Lesion]) -> Exhibit:
         title="Contrast recovery of every lesion",
         caption="One mark a lesion. At 1 a lesion is perfect, at 0 it is removed, below 0 it is inverted.",
         data={
-            "x_label": "Diameter in the slice (mm)",
+            "x_label": "Diameter (mm)" if any(x.spanned for x in lesions) else "Diameter in the slice (mm)",
             "y_label": "Contrast recovery",
             "points": points,
             "lines": [{"y": 1.0, "label": "perfect"}, {"y": 0.0, "label": "removed"}],

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medgan_qa.audits.lesions import Lesion, false_alarms
+from medgan_qa.audits._false_marks import false_marks
+from medgan_qa.audits.lesions import Lesion
 from medgan_qa.audits.numbers import rate
 from medgan_qa.audits.translation import TranslationRun
 from medgan_qa.criteria import Estimate
@@ -73,10 +74,11 @@ def _sensitivity(code: str, lesions: list[Lesion]) -> Estimate:
 
 def _false_alarm_rate(code: str, run: TranslationRun, rule: MatchingRule, min_pixels: int) -> Estimate:
     free = [i for i in run.paired if i.lesion is not None and not i.lesion.any()]
+    marked = false_marks(run, free, rule, min_pixels, of="reference")
     return rate(
         f"{code}.detector_false_alarm_rate",
         "Detector false alarms on real lesion-free images",
-        [bool(false_alarms(i, run.readings[i.case.case_id].reference, None, rule, min_pixels)) for i in free],
+        [bool(marked[i.case.case_id]) for i in free],
         [i.case.patient_id for i in free],
         unit_of_analysis="lesion-free case",
     )
@@ -108,7 +110,7 @@ def _too_eager(alarms: Estimate, maximum: float) -> str | None:
 
 
 def _indiscriminate(run: TranslationRun, lesions: list[Lesion]) -> str | None:
-    items = {lesion.item.case.case_id: lesion.item for lesion in lesions}.values()
+    items = {item.case.case_id: item for lesion in lesions for item in lesion.items}.values()
     shares = [
         float(np.mean(run.readings[i.case.case_id].reference[i.body & ~i.lesion]))
         for i in items

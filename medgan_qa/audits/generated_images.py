@@ -1,256 +1,273 @@
-"""HYG-003: generated images in the test partition."""
+"""HYG-003: generated images in the test partition, and train-only images there."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from medgan_qa.audits._same_images import FEWEST_PATIENTS, PartitionedRun, Rule, calibrated, change
+from medgan_qa.audits._digest_lists import listed, on_lists, pixel_digest
+from medgan_qa.audits._generated_exhibits import show_near, show_traced
+from medgan_qa.audits._model_outputs import Made, Near, Traced, equal_outputs, made, near_outputs, traced_outputs
+from medgan_qa.audits._partitions import PartitionedRun, RealImages, partition, streamed
+from medgan_qa.audits._partitions import pixel_digest as digest_of
+from medgan_qa.audits._same_images import Rule, change
 from medgan_qa.audits.catalogue import Findings, Row
-from medgan_qa.audits.exhibits import Pair, pairs
 from medgan_qa.audits.numbers import count, rate
-from medgan_qa.audits.synthesis import Pictures
-from medgan_qa.cohorts.cohort import Cohort
-from medgan_qa.cohorts.dataset import FileCohort
-from medgan_qa.cohorts.table import read_cases
+from medgan_qa.cohorts.cohort import Case, subset
 from medgan_qa.criteria import Estimate
-from medgan_qa.errors import InputError
-from medgan_qa.metrics.duplicates import exact_duplicates
-from medgan_qa.metrics.near_copies import ClosePairs, as_query, near_copies, prepared
 
 CODE = "HYG-003"
 UNSEEN = (
-    "A generated image that is not declared, not on the list and not near one of the images that this model made in "
-    "this run is not found: the output of another model looks like a real image here."
+    "A generated image that is not declared, not on the list, not near one of the images that this model made in this "
+    "run and without its fingerprint is not found: the output of another model looks like a real image here."
 )
 
+__all__ = ["generated_images", "pixel_digest"]
 
-@runtime_checkable
-class Sampling(Protocol):
-    """A run that holds images drawn from the model."""
+
+@dataclass(eq=False)
+class Generated:
+    """Test cases by what says that they are generated, or for training alone."""
+
+    declared: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    train_only: set[str] = field(default_factory=set)
+    near: dict[str, int | None] = field(default_factory=dict)
+    """With the place of the pair; None where the output is equal and no pair was searched."""
+    traced: dict[str, float] = field(default_factory=dict)
+    """With the score of the fingerprint; alone it is no proof, so it is counted apart."""
 
     @property
-    def sampled(self) -> Pictures:
-        """What the model made."""
-
-
-class Outputs(NamedTuple):
-    """Test images that are outputs of the model."""
-
-    close: ClosePairs
-    """Pairs of a test image and the sample that it is; one row a test image."""
-    threshold: float
-    samples: Pictures
-    searched: list[int]
-    """Which samples were searched: those that are finite."""
+    def charged(self) -> set[str]:
+        """All but those with nothing against them than a fingerprint."""
+        return self.declared | self.listed | self.train_only | set(self.near)
 
 
 def generated_images(
     run: PartitionedRun,
     *,
     declared: str = "",
+    train_only: str = "",
     false_alarm: float = 0.05,
     duplicate: float = 0.02,
     worst: int = 8,
 ) -> Findings:
     """Generated images inside the test partition.
 
-    Question. Is every image of the test partition acquired, or are some of them generated?
+    Question. Is every image of the test partition acquired and meant for testing, or are some of them generated or
+    declared for training alone?
 
     What it measures. Test images that the dataset declares as synthetic (column `synthetic`; embedded phantoms are not
-    charged), test images whose SHA-256 stands on a list of generated images (the parameter `declared`: a text file, one
-    digest a line, of the image file's bytes or of the image as it is read, float32 (C, H, W) in unit range), and test
-    images that are, or nearly are, images that the model under audit made in this run, under the changes that HYG-001
-    undoes. Each image counts once.
+    charged); test images whose SHA-256 stands on a list of generated images (the parameter `declared`: a text file, one
+    digest a line, of the image file's bytes or of the image as it is read, float32 (C, H, W) in unit range) or of
+    train-only images (`train_only`), or that equal a train image declared synthetic; and test images that are, or
+    nearly are, images that the model under audit made in this run, under the changes that HYG-001 undoes: its samples,
+    or its outputs for the test inputs, held against images and paired targets. Each image counts once. Apart from
+    these, test images with the model's fingerprint in spectrum and noise are counted, with the share of the model's own
+    outputs that are seen so.
 
     Why it matters. A generated image in the test partition is an answer of the model to itself: it makes a generator
     look faithful and a classifier look general, and it stands for no patient. Generated images are for training alone
     where they are used at all.
 
-    Known limits. A generated image of another model, or another image of this one, that is neither declared nor listed
-    is not found; no detector of generated images is run, as none is known to hold for models it was not trained on. A
-    sample near a test image can also mean that the model was trained on that image; either way the test partition is
-    not independent of the model. The list names files as they were when it was made: an image stored in another format
-    or cropped has another digest.
+    Known limits. A generated image of another model that is neither declared nor listed is not found: no detector of
+    generated images holds for models it was not fitted to. The fingerprint is that of this model as it is now, in the
+    domain of its outputs; what it misses of this model's own outputs is printed as `fingerprint_recall`, and an image
+    that was resampled, smoothed or compressed since is missed more often. It is evidence and no proof: a real image of
+    another scanner or reconstruction may carry it, so it is counted apart. Outputs of a translator that are all but
+    equal to the targets cannot be told from them. A sample near a test image can also mean that the model was trained
+    on that image; either way the test partition is not independent of the model. A list names files as they were when
+    it was made: an image stored in another format or cropped has another digest.
 
-    Method and source. Digests: SHA-256 (FIPS 180-4). Near outputs: the search and the score of HYG-001 between test
-    images and samples; the limit is the log-normal tail of the scores of all test images against the samples.
+    Method and source. Digests: SHA-256 (FIPS 180-4). Near outputs: the search and the score of HYG-001; the limit is
+    the log-normal tail of the scores of all test images against what the model made. Fingerprint: power in 64 parts of
+    the frequency plane (Durall et al. 2020; Frank et al. 2020), autocorrelation of the noise residual (Marra et al.
+    2019), a regularised linear discriminant (Friedman 1989) of outputs against real training images, or against the
+    other half of the test patients where there are none, fitted to one half and read in the other; its limit is the
+    normal prediction limit at which the chance of any false alarm is `false_alarm`.
     """
     findings = Findings()
-    test = run.reference
-    synthetic = set() if run.cohort.phantom else {i for i, case in enumerate(test.cases) if case.synthetic}
-    digests = _listed(declared)
-    listed = _on_list(run, digests) if digests is not None else set()
-    outputs = _outputs(test, run.sampled, Rule(false_alarm, duplicate)) if isinstance(run, Sampling) else None
-    near = set() if outputs is None or isinstance(outputs, str) else set(outputs.close.query.tolist())
-    found = synthetic | listed | near
-    findings.estimates = [
-        _count("generated_images", "Test images that are generated, by any of these", len(found), len(test)),
+    test = partition(run, "test")
+    assert test is not None
+    rule = Rule(false_alarm, duplicate)
+    lists = {"declared": listed(declared, "declared"), "train_only": listed(train_only, "train_only")}
+    outputs = made(run)
+    near = near_outputs(run, outputs, rule) if isinstance(outputs, Made) else outputs
+    traced = traced_outputs(run, outputs, false_alarm) if isinstance(outputs, Made) else outputs
+    found = _found(run, test, lists, outputs, near, traced)
+    findings.estimates = _estimates(test, found, lists, near, traced)
+    findings.notes = _said(run, lists, outputs, near, traced)
+    findings.rows = [
+        _row(case, found, near) for case in test.cases if case.case_id in found.charged | set(found.traced)
+    ]
+    if isinstance(near, Near) and isinstance(outputs, Made):
+        show_near(findings, CODE, run, outputs, near, worst)
+    if isinstance(traced, Traced):
+        show_traced(findings, CODE, run, traced, isinstance(outputs, Made) and bool(outputs.targets))
+    return findings
+
+
+def _found(
+    run: PartitionedRun,
+    test: RealImages,
+    lists: dict[str, frozenset[str] | None],
+    outputs: Made | str | None,
+    near: Near | str | None,
+    traced: Traced | str | None,
+) -> Generated:
+    found = Generated()
+    if not run.cohort.phantom:
+        found.declared = {case.case_id for case in test.cases if case.synthetic}
+        found.train_only = _of_train(run, test)
+    on_list = on_lists(run, {name: digests for name, digests in lists.items() if digests is not None})
+    found.listed = on_list.get("declared", set())
+    found.train_only |= on_list.get("train_only", set())
+    if isinstance(outputs, Made):
+        samples = {name for name, digest in zip(test.names, test.digests, strict=True) if digest in outputs.digests}
+        found.near = dict.fromkeys(sorted({*equal_outputs(run, outputs), *samples}))
+    if isinstance(near, Near):
+        found.near |= {case.case_id: k for k, case in enumerate(near.cases)}
+    if isinstance(traced, Traced):
+        found.traced = {traced.cases[k].case_id: float(traced.scores[k]) for k in traced.flagged}
+    return found
+
+
+def _estimates(
+    test: RealImages,
+    found: Generated,
+    lists: dict[str, frozenset[str] | None],
+    near: Near | str | None,
+    traced: Traced | str | None,
+) -> list[Estimate]:
+    n = len(test)
+    estimates = [
+        _count("generated_images", "Test images that are generated or for training alone", len(found.charged), n),
         rate(
             f"{CODE}.generated_rate",
-            "Share of test images that are generated",
-            [i in found for i in range(len(test))],
+            "Share of test images that are generated or for training alone",
+            [name in found.charged for name in test.names],
             test.patients,
             unit_of_analysis="test image",
             units=test.names,
         ),
-        _count("declared_images", "Test images that are declared as synthetic", len(synthetic), len(test)),
+        _count("declared_images", "Test images that are declared as synthetic", len(found.declared), n),
+        _count("train_only_images", "Test images that are declared for training alone", len(found.train_only), n),
     ]
-    findings.notes = _said(run, digests, outputs)
-    if digests is not None:
-        findings.estimates.append(
-            _count("listed_images", "Test images on the list of generated ones", len(listed), len(test))
-        )
-    if isinstance(outputs, Outputs):
-        findings.estimates.append(
-            _count("near_outputs", "Test images that are outputs of the model", len(near), len(test))
-        )
-        _show(findings, test, outputs, worst)
-    findings.rows = [_row(test, i, synthetic, listed, outputs) for i in sorted(found)]
-    return findings
+    if lists["declared"] is not None:
+        estimates.append(_count("listed_images", "Test images on the list of generated ones", len(found.listed), n))
+    if isinstance(near, Near) or found.near:
+        estimates.append(_count("near_outputs", "Test images that are outputs of the model", len(found.near), n))
+    if isinstance(traced, Traced):
+        estimates += _of_traces(traced)
+    return estimates
 
 
-def pixel_digest(image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str:
-    """SHA-256 of an image (C, H, W) as it is read: little-endian float32 in unit range, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(image, dtype="<f4").tobytes()).hexdigest()
+def _of_traces(traced: Traced) -> list[Estimate]:
+    estimates = [
+        _count(
+            "fingerprinted_images",
+            "Test images with the model's fingerprint",
+            len(traced.flagged),
+            len(traced.cases),
+        ),
+        rate(
+            f"{CODE}.fingerprint_recall",
+            "Share of the model's own outputs whose fingerprint is seen",
+            traced.own,
+            traced.units,
+            unit_of_analysis="output",
+            better="higher",
+        ),
+    ]
+    if traced.train:
+        estimates.append(
+            rate(
+                f"{CODE}.fingerprint_false_alarms",
+                "Share of real training images that have the model's fingerprint",
+                traced.train,
+                traced.train_patients,
+                unit_of_analysis="train image",
+            )
+        )
+    return estimates
 
 
 def _count(name: str, label: str, value: int, n: int) -> Estimate:
     return count(f"{CODE}.{name}", label, value, n=n, unit_of_analysis="test image", better="lower")
 
 
-def _listed(declared: str) -> frozenset[str] | None:
-    """Digests on the list, in lower case; None where none was given.
-
-    Raises:
-        InputError: the list cannot be read, or a line does not begin with a digest.
-    """
-    if not declared:
-        return None
-    try:
-        lines = Path(declared).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unusable(declared, f"{type(error).__name__}: {error}") from error
-    words = [
-        (number, line.split()[0].lower()) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"
-    ]
-    for number, word in words:
-        if len(word) != 64 or set(word) - set("0123456789abcdef"):
-            raise _unusable(declared, f"{word[:80]!r} in line {number}")
-    return frozenset(word for _, word in words)
+def _of_train(run: PartitionedRun, test: RealImages) -> set[str]:
+    """Test images that equal an image which stands in train as a synthetic one."""
+    marked = [case for case in subset(run.cohort.cases, "train") if case.synthetic]
+    held = streamed(run, marked, lambda case, images: digest_of(images.image), "Reading synthetic train images")
+    return {name for name, digest in zip(test.names, test.digests, strict=True) if digest in set(held)}
 
 
-def _unusable(declared: str, found: str) -> InputError:
-    return InputError(
-        "The list of generated images cannot be used.",
-        expected="a text file whose lines begin with a SHA-256, as sha256sum writes it",
-        found=found,
-        where=declared,
-        todo="Correct the file, or declared in [parameters.HYG-003] of the criteria, relative to the working folder.",
-    )
-
-
-def _on_list(run: PartitionedRun, digests: frozenset[str]) -> set[int]:
-    """Test images whose file or pixels are on the list."""
-    files = _file_digests(run.cohort)
-    test = run.reference
-    return {
-        i
-        for i, case in enumerate(test.cases)
-        if files.get(case.case_id) in digests or pixel_digest(test.images[i]) in digests
-    }
-
-
-def _file_digests(cohort: Cohort) -> dict[str, str]:
-    """SHA-256 of every case's image file; empty for images that are drawn."""
-    if not isinstance(cohort, FileCohort):
-        return {}
-    files = cohort.inventory().files
-    cases, rows = read_cases(cohort.description.table)
-    return {case.case_id: files[row.cells["image"]] for case, row in zip(cases, rows, strict=True)}
-
-
-def _outputs(test: Pictures, samples: Pictures, rule: Rule) -> Outputs | str:
-    """Test images that are samples; a text where that cannot be told."""
-    if samples.images.shape[1:] != test.images.shape[1:]:
-        return "The model's images have another shape than the test images, so they are not compared."
-    finite = np.flatnonzero(np.isfinite(samples.images).all(axis=(1, 2, 3)))
-    if len(set(test.patients)) < FEWEST_PATIENTS or len(finite) < FEWEST_PATIENTS:
-        return f"{FEWEST_PATIENTS} test patients and as many samples are needed to know how near samples come."
-    drawn = [f"sample {i}" for i in finite]
-    close = near_copies(
-        prepared(test.grey), prepared(samples.grey[finite]), [f"patient {p}" for p in test.patients], drawn
-    )
-    equal = exact_duplicates(np.concatenate([samples.images[finite], test.images]))
-    exact = np.isin(equal[len(finite) :], equal[: len(finite)])
-    made = calibrated(close.residual, close.score, rule, len(test), len(set(test.patients)))
-    if isinstance(made, str):
-        threshold, flagged = 0.0, close.residual < rule.duplicate
-    else:
-        threshold, flagged = made[0].threshold, close.score < made[0].threshold
-    return Outputs(close.where(flagged | exact[close.query]), threshold, samples, finite.tolist())
-
-
-def _said(run: PartitionedRun, digests: frozenset[str] | None, outputs: Outputs | str | None) -> list[str]:
+def _said(
+    run: PartitionedRun,
+    lists: dict[str, frozenset[str] | None],
+    outputs: Made | str | None,
+    near: Near | str | None,
+    traced: Traced | str | None,
+) -> list[str]:
     said = [UNSEEN]
     if run.cohort.phantom:
         said.append("The images are embedded phantoms: that they are drawn is not charged.")
-    said.append(
-        "No list of generated images was given." if digests is None else f"{len(digests)} digests are on the list."
-    )
+    for name, words in (("declared", "generated"), ("train_only", "train-only")):
+        held = lists[name]
+        said.append(
+            f"No list of {words} images was given." if held is None else f"{len(held)} digests are on the list."
+        )
     if outputs is None:
         said.append("The run draws no images from a model, so test images are not compared with its outputs.")
-    elif isinstance(outputs, str):
-        said.append(outputs)
-    else:
+        return said
+    said += dict.fromkeys(text for text in (near, traced) if isinstance(text, str))
+    if isinstance(near, Near) and isinstance(outputs, Made):
         said.append(
-            f"Test images are compared with {len(outputs.searched)} images that the model made; they are its outputs "
-            f"where their score is below {outputs.threshold:.3f}."
+            f"Test images are compared with {len(outputs.images)} images that the model made; they are its outputs "
+            f"where their {'residual' if outputs.targets else 'score'} is below {near.threshold:.3f}, or, less white "
+            "noise, below a limit of its own."
         )
+    if isinstance(traced, Traced):
+        said.append(_of_fingerprint(traced))
     return said
 
 
-def _row(test: Pictures, i: int, synthetic: set[int], listed: set[int], outputs: Outputs | str | None) -> Row:
-    why = ["declared"] * (i in synthetic) + ["listed"] * (i in listed)
-    row: Row = {"case_id": test.names[i], "patient_id": test.patients[i]}
-    at = _place(outputs, i)
-    if at is None or not isinstance(outputs, Outputs):
-        return {**row, "generated": ", ".join(why), "sample": None, "change": "", "residual": None}
-    return {
-        **row,
-        "generated": ", ".join([*why, "output of the model"]),
-        "sample": outputs.samples.names[outputs.searched[int(outputs.close.reference[at])]],
-        "change": change(outputs.close, at, True),
-        "residual": round(float(outputs.close.residual[at]), 4),
-    }
-
-
-def _place(outputs: Outputs | str | None, i: int) -> int | None:
-    """Where a test image stands among the pairs."""
-    if not isinstance(outputs, Outputs):
-        return None
-    found = np.flatnonzero(outputs.close.query == i)
-    return int(found[0]) if found.size else None
-
-
-def _show(findings: Findings, test: Pictures, outputs: Outputs, worst: int) -> None:
-    close = outputs.close
-    shown = []
-    for at in np.argsort(close.residual, kind="stable")[:worst].tolist():
-        sample = outputs.searched[int(close.reference[at])]
-        image = as_query(outputs.samples.grey[sample], close, at)
-        i, made = int(close.query[at]), outputs.samples.names[sample]
-        label = f"{change(close, at, True)}, of {made}, residual {close.residual[at]:.3f}"
-        shown.append(Pair(test.grey[i], image, test.names[i], test.patients[i], label, "worst"))
-    pairs(
-        findings,
-        f"{CODE}-pairs",
-        "Test images that are outputs of the model",
-        f"{len(shown)} of {len(close)} test images that the model made, the most alike first. The sample is shown "
-        "after the change that gives the test image.",
-        shown,
-        ("test image", "sample, same change"),
+def _of_fingerprint(traced: Traced) -> str:
+    return (
+        f"The fingerprint was fitted to outputs and {traced.against}; each image is read by what was fitted to others. "
+        f"{len(traced.flagged)} of {len(traced.cases)} test images lie beyond {traced.limit:.2f} standard deviations; "
+        f"{sum(traced.own)} of {len(traced.own)} of the model's own outputs do, so that is what would be seen of one "
+        "put into the test partition."
     )
+
+
+def _row(case: Case, found: Generated, near: Near | str | None) -> Row:
+    name = case.case_id
+    why = [
+        words
+        for words, cases in (
+            ("declared", found.declared),
+            ("listed", found.listed),
+            ("train only", found.train_only),
+            ("output of the model", found.near),
+            ("fingerprint of the model", found.traced),
+        )
+        if name in cases
+    ]
+    row: Row = {
+        "case_id": name,
+        "patient_id": case.patient_id,
+        "generated": ", ".join(why),
+        "role": "",
+        "sample": None,
+        "change": "",
+        "residual": None,
+        "fingerprint": round(found.traced[name], 2) if name in found.traced else None,
+    }
+    at = found.near.get(name)
+    if at is not None and isinstance(near, Near):
+        row["role"] = near.roles[at]
+        row["sample"] = near.sources[at]
+        row["change"] = change(near.pairs, at, True)
+        row["residual"] = round(float(near.pairs.residual[at]), 4)
+    return row

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.audits._high_band import CODE, high_band
+from medgan_qa.audits._volumes import Sections
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.exhibits import sheet
 from medgan_qa.audits.lesions import DIVISIBLE, FLAT, WEAK
@@ -17,7 +18,7 @@ from medgan_qa.audits.numbers import identifier, mean, median, rate
 from medgan_qa.audits.run import NotFiniteError, grey
 from medgan_qa.audits.translation import BATCH, Item, TranslationRun
 from medgan_qa.criteria import Estimate
-from medgan_qa.metrics import components, contrast, contrast_noise, surround
+from medgan_qa.metrics import contrast, contrast_noise, surround
 from medgan_qa.metrics.hidden_signal import (
     SIGMAS,
     body_error,
@@ -64,7 +65,8 @@ class Cycle(NamedTuple):
     inverse: Subject
     partners: dict[str, Item]
     """By case id: the next case of another patient whose output has the same shape."""
-    min_lesion_pixels: int
+    sections: Sections
+    """Lesions by the image that they are looked at in."""
 
     def back(self, outputs: list[Float], items: Sequence[Item]) -> list[Float]:
         """F of outputs (C, H, W), those of one shape in one batch.
@@ -131,7 +133,8 @@ def hidden_cycle(run: TranslationRun, *, min_lesion_pixels: int = 3, worst: int 
     if inverse is None:
         findings.not_applicable = NO_INVERSE
         return findings
-    cycle = Cycle(run, inverse, _partners(run.items), min_lesion_pixels)
+    sections = Sections(run.items, min_lesion_pixels, paired=False)
+    cycle = Cycle(run, inverse, _partners(run.items), sections)
     batches = [run.items[k : k + BATCH] for k in range(0, len(run.items), BATCH)]
     made = run.engine.map(lambda batch: _measure(cycle, batch), batches, label="Translating back")
     measured = [one for batch in made for one in batch]
@@ -189,16 +192,16 @@ def _of_case(cycle: Cycle, item: Item, changed: dict[str, Float], returned: dict
         errors=errors,
         ratios={name: error_ratio(errors[name], error, sizes[name]) for name in errors},
         swap=swap,
-        lesions=_lost(item, grey(back), cycle.min_lesion_pixels),
+        lesions=_lost(item, grey(back), cycle.sections),
         patches=returned_detail(item.source, item.output, grey(back), body).returned,
     )
 
 
-def _lost(item: Item, back: Float, min_pixels: int) -> list[Row]:
+def _lost(item: Item, back: Float, sections: Sections) -> list[Row]:
     """Lesions that stand out in the source and not in the output, with their contrast in all three images."""
     rows: list[Row] = []
-    masks = [] if item.lesion is None else components(item.lesion, min_pixels)
-    for number, mask in enumerate(masks, start=1):
+    lesions, masks = sections.of(item)
+    for number, mask in lesions:
         ring = surround(mask, item.body, masks)
         # Three pixels are the least that a mean of tissue around a lesion can be taken from.
         if ring.sum() < 3:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from medgan_qa.audits._false_marks import Mark, false_marks
+from medgan_qa.audits._volumes import volume_notes
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detection import detection_by, detection_sentence
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import Pick, forest, panels, random_picks
-from medgan_qa.audits.lesions import false_alarms, lesions_of, matching_rule, site_stratum, unseen_in_target
+from medgan_qa.audits.lesions import lesions_of, matching_rule, site_stratum, unseen_in_target
 from medgan_qa.audits.numbers import Noise, by_stratum, count, identifier, rate
 from medgan_qa.audits.translation import Item, TranslationRun
 from medgan_qa.criteria import Estimate
-from medgan_qa.metrics import MatchingRule, equivalent_diameter
+from medgan_qa.metrics import MatchingRule
 
 CODE = "PAT-002"
 
@@ -21,9 +24,9 @@ class Charge(NamedTuple):
     """What the detector marks in one case."""
 
     item: Item
-    invented: list[Any]
+    invented: list[Mark]
     """Marks in the output that neither an annotated lesion nor a mark in the real image explains."""
-    real: list[Any]
+    real: list[Mark]
     """Marks in the real image that no annotated lesion explains: the detector's own false alarms."""
     vanished: bool
     """The real image is marked and the output is not: the detector contradicts itself the other way."""
@@ -55,7 +58,8 @@ def invented_pathology(
     same place in the real image. The invention rate is the share of such cases, with a one-sided exact upper bound
     clustered by patient. Where the detector also marks real images whose outputs it leaves alone, that inconsistency is
     taken off the lower bound, so a model is not failed for its reader's noise. Marks beside the annotated lesions of
-    other cases are counted apart.
+    other cases are counted apart. In a volume the case is a slice and the cluster its patient; a mark over several
+    slices is one mark, and explained wherever a lesion or a mark in the real image is near it in any direction.
 
     Why it matters. A translator whose target domain is rich in pathology adds it (Cohen et al. 2018). An invented
     lesion leads to a biopsy or a treatment that nobody needed. Removal and invention are two claims: a model that
@@ -88,18 +92,18 @@ def invented_pathology(
         sensitivity_min=detector_sensitivity_min,
         false_alarm_max=detector_false_alarm_max,
     )
-    charges = [_charge(run, item, rule, min_mark_pixels) for item in free]
+    charges = _charges(run, free, rule, min_mark_pixels)
     overall = _rate(charges, None, qualified.objection)
     site = site_stratum(free)
     strata = [
         _rate(group, name, qualified.objection) for name, group in by_stratum(charges, lambda c: site(c.item)).items()
     ]
     annotated = [i for i in run.paired if i.lesion is not None and i.lesion.any()]
-    beside = [_charge(run, item, rule, min_mark_pixels) for item in annotated]
+    beside = _charges(run, annotated, rule, min_mark_pixels)
     other = count(
         f"{CODE}.invented_beside_lesions",
         "Further marks charged to the model in cases that have lesions",
-        sum(len(c.invented) for c in beside),
+        _beside(beside, free),
         n=len(beside),
         unit_of_analysis="case with lesions",
         better="lower",
@@ -113,7 +117,8 @@ def invented_pathology(
     findings.notes = [
         f"Of {len(charges)} lesion-free cases, {cases} hold an invented lesion. The detector marks "
         f"{sum(bool(c.real) for c in charges)} of the real images of the same cases; marks at the same places are not "
-        "charged to the model."
+        "charged to the model.",
+        *volume_notes(run.items),
     ]
     if qualified.objection:
         findings.notes.append(qualified.objection)
@@ -134,11 +139,22 @@ def invented_pathology(
     return findings
 
 
-def _charge(run: TranslationRun, item: Item, rule: MatchingRule, min_pixels: int) -> Charge:
-    reading = run.readings[item.case.case_id]
-    invented = false_alarms(item, reading.output, reading.reference, rule, min_pixels)
-    real = false_alarms(item, reading.reference, None, rule, min_pixels)
-    return Charge(item, invented, real, bool(real) and not reading.output.any())
+def _charges(run: TranslationRun, items: Sequence[Item], rule: MatchingRule, min_pixels: int) -> list[Charge]:
+    invented = false_marks(run, items, rule, min_pixels, of="output")
+    real = false_marks(run, items, rule, min_pixels, of="reference")
+    found = []
+    for item in items:
+        name = item.case.case_id
+        vanished = bool(real[name]) and not run.readings[name].output.any()
+        found.append(Charge(item, invented[name], real[name], vanished))
+    return found
+
+
+def _beside(charges: Sequence[Charge], free: Sequence[Item]) -> int:
+    """Marks that no lesion-free case shows; one over several slices is one mark."""
+    elsewhere = {item.case.case_id for item in free}
+    marks = {mark for charge in charges for mark in charge.invented}
+    return sum(elsewhere.isdisjoint(mark.cases) for mark in marks)
 
 
 def _rate(charges: list[Charge], stratum: str | None, objection: str | None) -> Estimate:
@@ -160,7 +176,7 @@ def _left_out(item: Item) -> str:
 
 
 def _largest(charge: Charge) -> float:
-    return max((equivalent_diameter(m, charge.item.spacing_mm) for m in charge.invented), default=0.0)
+    return max((mark.diameter_mm for mark in charge.invented), default=0.0)
 
 
 def _row(item: Item, charge: Charge | None) -> Row:

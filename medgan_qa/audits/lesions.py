@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from medgan_qa.audits._lesion import (
+    DIVISIBLE,
+    FLAT,
+    INVERTED,
+    LARGEST_MM,
+    REMOVED,
+    STATUSES,
+    WEAK,
+    Lesion,
+    Status,
+    stratum,
+)
+from medgan_qa.audits._volume_lesions import lesions_in
+from medgan_qa.audits._volumes import stacks
 from medgan_qa.audits.translation import Item, Reading, TranslationRun
 from medgan_qa.cohorts.cohort import Cohort
 from medgan_qa.errors import ConfigurationError
@@ -23,109 +37,38 @@ from medgan_qa.metrics import (
     unmatched,
 )
 
-Status = Literal["kept", "weakened", "lost", "inverted", "not read in reference"]
-STATUSES: tuple[Status, ...] = ("kept", "weakened", "lost", "inverted", "not read in reference")
-REMOVED: tuple[Status, ...] = ("lost", "inverted")
-
-FLAT = 0.1
-"""Below this share of its contrast a lesion is gone, whatever a detector says."""
-WEAK = 0.5
-"""Below this share of its contrast a lesion that is still found is weakened."""
-INVERTED = -0.2
-"""At or below this signed share it is dark where it should be bright, or the other way round."""
-DIVISIBLE = 3.0
-"""A reference contrast of fewer than this many standard errors is too weak to divide by."""
-
-DIAMETERS_MM = (5.0, 10.0, 20.0)
-CONTRASTS = (0.15, 0.30)
-"""Edges of the strata; contrast in unit range."""
-LARGEST_MM = (20.0, 40.0)
-"""Edges between groups of images, by the diameter of the largest lesion."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lesion:
-    """One annotated lesion, before and after translation."""
-
-    item: Item
-    number: int
-    mask: NDArray[np.bool_]
-    diameter_mm: float
-    contrast_reference: float | None
-    contrast_output: float | None
-    recovery: float | None
-    """Signed contrast of the output over that of the reference; None where the reference's is too weak to divide by."""
-    found_reference: bool | None = None
-    found_output: bool | None = None
-    """None without a detector."""
-
-    @property
-    def lesion_id(self) -> str:
-        """Unique in a run."""
-        return f"{self.item.case.case_id}/{self.number}"
-
-    @property
-    def patient(self) -> str:
-        """Its patient."""
-        return self.item.case.patient_id
-
-    @property
-    def status(self) -> Status:
-        """What became of it; a flat or inverted lesion is not kept because something is marked there."""
-        if self.found_reference is False:
-            return "not read in reference"
-        if self.recovery is not None and self.recovery <= INVERTED:
-            return "inverted"
-        if self.found_output is False or (self.recovery is not None and self.recovery < FLAT):
-            return "lost"
-        if self.recovery is not None and self.recovery < WEAK:
-            return "weakened"
-        return "kept"
-
-    @property
-    def size_stratum(self) -> str:
-        """By equivalent diameter in the slice."""
-        return f"diameter {stratum(self.diameter_mm, DIAMETERS_MM, ' mm')}"
-
-    @property
-    def contrast_stratum(self) -> str:
-        """By absolute contrast in the reference."""
-        value = self.contrast_reference
-        return f"contrast {'unknown' if value is None else stratum(abs(value), CONTRASTS)}"
-
-
-def stratum(value: float, edges: Sequence[float], unit: str = "") -> str:
-    """The half-open bin [low, high) that a value falls in, in words."""
-    for low, high in zip((0.0, *edges), edges, strict=False):
-        if low <= value < high:
-            return f"{low:g}-{high:g}{unit}" if low else f"under {high:g}{unit}"
-    return f"{edges[-1]:g}{unit} or more"
+Bool = NDArray[np.bool_]
 
 
 def lesions_of(run: TranslationRun, rule: MatchingRule, min_pixels: int, *, read: bool) -> list[Lesion]:
-    """Every annotated lesion of the paired cases, in the order of the cases.
+    """Every annotated lesion of the paired cases, in the order of the cases; one of several slices stands once.
 
     Args:
         run: the run.
         rule: when a reading finds a lesion.
-        min_pixels: smaller components of a mask are not counted as lesions.
+        min_pixels: components of a mask with fewer pixels, or voxels, are not counted as lesions.
         read: use the detector's readings.
     """
-    out = []
-    for item in run.paired:
-        if item.lesion is None or not item.lesion.any():
-            continue
-        masks = components(item.lesion, min_pixels)
-        reading = run.readings[item.case.case_id] if read else None
-        out += [_lesion(item, number, mask, masks, reading, rule) for number, mask in enumerate(masks, start=1)]
+    out: list[Lesion] = []
+    for stack in stacks(run.paired):
+        if stack.is_volume:
+            out += lesions_in(run, stack, rule, min_pixels, read=read)
+        elif stack.items[0].annotation == "lesions":
+            out += _in_image(run, stack.items[0], rule, min_pixels, read=read)
     return out
+
+
+def _in_image(run: TranslationRun, item: Item, rule: MatchingRule, min_pixels: int, *, read: bool) -> list[Lesion]:
+    masks = components(item.lesion, min_pixels)
+    reading = run.readings[item.case.case_id] if read else None
+    return [_lesion(item, number, mask, masks, reading, rule) for number, mask in enumerate(masks, start=1)]
 
 
 def _lesion(
     item: Item,
     number: int,
-    mask: NDArray[np.bool_],
-    masks: list[NDArray[np.bool_]],
+    mask: Bool,
+    masks: list[Bool],
     reading: Reading | None,
     rule: MatchingRule,
 ) -> Lesion:
@@ -137,16 +80,18 @@ def _lesion(
         before, after = contrast(item.reference, mask, ring), contrast(item.output, mask, ring)
         if abs(before) > DIVISIBLE * contrast_noise(item.reference, mask, ring):
             recovery = after / before
+    window = ndimage.find_objects(mask.view(np.uint8))[0]
     return Lesion(
         item=item,
         number=number,
-        mask=mask,
+        mask=mask[window],
         diameter_mm=equivalent_diameter(mask, item.spacing_mm),
         contrast_reference=before,
         contrast_output=after,
         recovery=recovery,
         found_reference=None if reading is None else found(mask, reading.reference, rule, item.spacing_mm),
         found_output=None if reading is None else found(mask, reading.output, rule, item.spacing_mm),
+        corner=(window[0].start, window[1].start),
     )
 
 
@@ -188,10 +133,11 @@ def worst_status(lesions: Sequence[Lesion]) -> Status:
 
 
 def by_case(lesions: Sequence[Lesion]) -> dict[str, list[Lesion]]:
-    """Lesions by case id."""
+    """Lesions by case id; one of several slices stands with each."""
     groups: dict[str, list[Lesion]] = {}
     for lesion in lesions:
-        groups.setdefault(lesion.item.case.case_id, []).append(lesion)
+        for item in lesion.items:
+            groups.setdefault(item.case.case_id, []).append(lesion)
     return groups
 
 
@@ -207,7 +153,30 @@ def not_judged(item: Item) -> str:
     return "no reference" if item.reference is None else "lesion too small"
 
 
-def false_alarms(item: Item, marked: NDArray[np.bool_], known: Any, rule: MatchingRule, min_pixels: int) -> list[Any]:
+def false_alarms(item: Item, marked: Bool, known: Any, rule: MatchingRule, min_pixels: int) -> list[Bool]:
     """Components of a reading that no annotated lesion explains, nor a mark the detector makes on the real image."""
     lesions = [] if item.lesion is None else components(item.lesion)
     return unmatched(marked, lesions, known=known, rule=rule, spacing_mm=item.spacing_mm, min_pixels=min_pixels)
+
+
+__all__ = [
+    "DIVISIBLE",
+    "FLAT",
+    "INVERTED",
+    "LARGEST_MM",
+    "REMOVED",
+    "STATUSES",
+    "WEAK",
+    "Lesion",
+    "Status",
+    "by_case",
+    "excluded",
+    "false_alarms",
+    "lesions_of",
+    "matching_rule",
+    "not_judged",
+    "site_stratum",
+    "stratum",
+    "unseen_in_target",
+    "worst_status",
+]

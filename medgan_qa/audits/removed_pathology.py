@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from medgan_qa.audits._volume_lesions import lost_slices, volume_columns
+from medgan_qa.audits._volumes import volume_notes
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detection import detection_by, detection_sentence
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
@@ -49,7 +51,8 @@ def removed_pathology(
     output. Of the lesions that it finds in the reference, the removal rate is the share that is lost (not found in the
     output, or with less than a tenth of its contrast left) or inverted (contrast of the opposite sign, a fifth or more
     in size). Weakened lesions (under half of the contrast, still found) are counted apart. The rate carries a one-sided
-    exact upper bound clustered by patient, overall and by lesion diameter, contrast and site.
+    exact upper bound clustered by patient, overall and by lesion diameter, contrast and site. In a volume a lesion is
+    one region over neighbouring slices, counted once, and is read in three dimensions.
 
     Why it matters. A translator trained without pathology in its target domain learns that its output holds none, and
     paints healthy tissue over tumours while distribution distances, cycle error and structural similarity look fine
@@ -57,8 +60,9 @@ def removed_pathology(
 
     Known limits. The detector judges: a lesion that it does not find in the reference cannot be followed and is left
     out, and counted. It must not have been trained on outputs of the model. Lesions that share a patient or a slice are
-    not independent; the bound allows for patients, not for sites. Rates say nothing about lesions smaller or fainter
-    than those in the data.
+    not independent; the bound allows for patients, not for sites. A lesion of a volume that is gone from a few of its
+    slices counts as kept where enough of it is found; the table of lesions says how much is marked in each slice. Rates
+    say nothing about lesions smaller or fainter than those in the data.
 
     Method and source. Lesion-wise matching after the lesion-wise scoring of the BraTS challenges (2023); Cohen JP, Luck
     M, Honari S, Distribution matching losses can hallucinate features in medical image translation, MICCAI 2018;
@@ -120,7 +124,7 @@ def removed_pathology(
     findings.rows = [_case_row(item, groups.get(item.case.case_id, [])) for item in run.items]
     findings.excluded = excluded(run, groups)
     findings.tables[f"exhibits/{CODE}-lesions.csv"] = [_row(lesion) for lesion in lesions]
-    findings.notes = [rule.describe(), _statuses(statuses)]
+    findings.notes = [rule.describe(), _statuses(statuses), *volume_notes(run.items), *_partly_lost(lesions)]
     if qualified.objection:
         findings.notes.append(qualified.objection)
     # A rate is never printed without what the audit could have seen.
@@ -169,6 +173,7 @@ def _row(lesion: Lesion) -> Row:
     return {
         **lesion.item.row,
         "lesion": lesion.number,
+        **volume_columns(lesion),
         "diameter_mm": round(lesion.diameter_mm, 2),
         "found_in_reference": lesion.found_reference,
         "found_in_output": lesion.found_output,
@@ -179,6 +184,18 @@ def _row(lesion: Lesion) -> Row:
 
 def _statuses(statuses: Counter[Any]) -> str:
     return f"Of {sum(statuses.values())} annotated lesions: " + ", ".join(f"{statuses[s]} {s}" for s in STATUSES) + "."
+
+
+def _partly_lost(lesions: list[Lesion]) -> list[str]:
+    """Lesions of volumes that are kept, and not in every slice."""
+    kept = [x for x in lesions if x.spanned and x.found_reference and x.status not in REMOVED]
+    partly = [x for x in kept if lost_slices(x)]
+    if not kept:
+        return []
+    return [
+        f"Of {len(kept)} lesions of volumes that are kept, {len(partly)} are gone from one slice or more; the table of "
+        "lesions says how much of each is marked in every slice."
+    ]
 
 
 def _show(findings: Findings, run: TranslationRun, lesions: list[Lesion], worst: int, random: int) -> None:
@@ -208,4 +225,5 @@ def _show(findings: Findings, run: TranslationRun, lesions: list[Lesion], worst:
 
 def _label(lesion: Lesion) -> str:
     recovery = "contrast not divisible" if lesion.recovery is None else f"contrast recovery {lesion.recovery:.2f}"
-    return f"{lesion.status}, {lesion.diameter_mm:.0f} mm, {recovery}"
+    slices = f" in {len(lesion.spanned)} slices" if len(lesion.spanned) > 1 else ""
+    return f"{lesion.status}, {lesion.diameter_mm:.0f} mm{slices}, {recovery}"

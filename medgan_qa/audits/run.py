@@ -25,6 +25,8 @@ class Run(Protocol):
     cohort: Cohort
     detector: Subject | None
     seed: int
+    shared: dict[str, Any]
+    """What audits work out once for each other, and what the caller of the run knows beside the data: `context`."""
 
     @property
     def partitions(self) -> tuple[Partition, ...]:

@@ -79,22 +79,22 @@ class SuperResolutionRun(TranslationRun):
         """The inputs upsampled without learning, (H, W) by case id: `bicubic` and `nearest`."""
         grey_inputs = {item.case.case_id: grey(self.inputs[item.case.case_id]) for item in self.items}
         ways = {"bicubic": bicubic, "nearest": repeated}
-        return {name: {k: way(x, self.scale) for k, x in grey_inputs.items()} for name, way in ways.items()}
+        keep = self.shelf.keep
+        return {name: {k: keep(way(x, self.scale)) for k, x in grey_inputs.items()} for name, way in ways.items()}
 
     @cached_property
     def _by_case(self) -> dict[str, Item]:
         return {item.case.case_id: item for item in self.items}
 
-    def _translate(self, cases: list[Case]) -> list[Item]:
-        loaded = [self.cohort.load(case) for case in cases]
-        given = [self._input(case, images) for case, images in zip(cases, loaded, strict=True)]
+    def _translate(self, batch: list[tuple[Case, CaseImages]]) -> list[Item]:
+        given = [self._input(case, images) for case, images in batch]
         outputs: dict[int, Float] = {}
         for shape in dict.fromkeys(x.shape for x in given):
             same = [k for k, x in enumerate(given) if x.shape == shape]
-            seed = rng.child_seed(self.seed, "forward", cases[same[0]].case_id)
+            seed = rng.child_seed(self.seed, "forward", batch[same[0]][0].case_id)
             outputs.update(zip(same, self.subject.upscale(np.stack([given[k] for k in same]), seed), strict=True))
-        self.inputs.update({case.case_id: x for case, x in zip(cases, given, strict=True)})
-        return [self._item(case, loaded[k], given[k], outputs[k]) for k, case in enumerate(cases)]
+        self.inputs.update({case.case_id: self.shelf.keep(x) for (case, _), x in zip(batch, given, strict=True)})
+        return [self._kept(self._item(*held, given[k], outputs[k])) for k, held in enumerate(batch)]
 
     def _item(self, case: Case, images: CaseImages, given: Float, output: Float) -> Item:
         truth = _truth(images)
@@ -112,6 +112,7 @@ class SuperResolutionRun(TranslationRun):
             lesion=images.lesion_mask,
             body=body_mask(source if reference is None else reference),
             spacing_mm=(images.spacing_mm[0] / finer[0], images.spacing_mm[1] / finer[1]),
+            slice_mm=images.slice_mm,
         )
 
     def _input(self, case: Case, images: CaseImages) -> Float:

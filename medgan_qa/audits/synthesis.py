@@ -1,7 +1,8 @@
 """A synthesis run: real images, training images and samples, with their features, shared by the audits of the suite.
 
 The test partition is the reference for fidelity and coverage; the train partition is what may have been memorized; real
-train against real test is the null that stands beside every value. Everything is made on first use and kept.
+train against real test is the null that stands beside every value. Everything is made on first use and kept: in
+memory, or in a scratch file where memory is spent.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.audits.run import NotFiniteError, for_detector
-from medgan_qa.cohorts.cohort import Case, Cohort, Partition, patients, subset
+from medgan_qa.audits.streaming import AT_ONCE, is_constant, is_finite, loaded
+from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, patients, subset
 from medgan_qa.engines import Engine
+from medgan_qa.engines.scratch import Shelf
 from medgan_qa.errors import DatasetError, ModelError
 from medgan_qa.stats import draw_halves
 from medgan_qa.subjects.protocols import SAMPLE_BATCH, Subject
@@ -49,6 +52,8 @@ class Pictures:
     """(N,) lesion masks of real images, (H, W); None where not annotated."""
     spacing_mm: tuple[float, float] = (1.0, 1.0)
     """Pixel spacing (dy, dx) of the first image; samples have the reference's."""
+    shelf: Shelf | None = None
+    """Where images that are made of these are kept; None: in memory."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +61,14 @@ class Pictures:
     @cached_property
     def grey(self) -> Float:
         """(N, H, W), the mean over channels."""
-        return self.images[:, 0] if self.images.shape[1] == 1 else self.images.mean(axis=1, dtype=np.float32)
+        if self.images.shape[1] == 1:
+            return self.images[:, 0]
+        if self.shelf is None:
+            grey: Float = self.images.mean(axis=1, dtype=np.float32)
+            return grey
+        parts = (self.images[k : k + AT_ONCE] for k in range(0, len(self), AT_ONCE))
+        means = (image for part in parts for image in part.mean(axis=1, dtype=np.float32))
+        return self.shelf.series(len(self)).extended(means)
 
     def take(self, index: NDArray[np.intp]) -> Pictures:
         """Some of them, in the order of `index`."""
@@ -65,12 +77,13 @@ class Pictures:
             return tuple(values[i] for i in index) if values else ()
 
         return Pictures(
-            self.images[index],
+            self.images[index] if self.shelf is None else self.shelf.picked(self.images, index),
             pick(self.names),
             pick(self.patients),
             pick(self.cases),
             pick(self.masks),
             self.spacing_mm,
+            self.shelf,
         )
 
 
@@ -127,6 +140,8 @@ class SynthesisRun:
         self._made: dict[str, Extractor] = {}
         self.shared: dict[str, Any] = {}
         """What one audit computed and another may need, by name."""
+        self.shelf = Shelf()
+        """Where images are kept."""
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -188,13 +203,21 @@ class SynthesisRun:
         stored = self.subject if isinstance(self.subject, StoredSet) else None
         n = self.samples or (len(subset(self.cohort.cases, "test")) if stored is None else len(stored))
 
-        def draw(first: int) -> Float:
-            return self.subject.sample(min(SAMPLE_BATCH, n - first), self.seed, first)
+        series = self.shelf.series(n)
 
-        batches = self.engine.map(draw, range(0, n, SAMPLE_BATCH), label="Drawing samples")
+        def draw(first: int) -> None:
+            for image in self.subject.sample(min(SAMPLE_BATCH, n - first), self.seed, first):
+                series.append(image)
+
+        self.engine.map(draw, range(0, n, SAMPLE_BATCH), label="Drawing samples")
         names = tuple(f"sample-{k:05d}" for k in range(n)) if stored is None else stored.names[:n]
         units = names if stored is None else stored.units[:n]
-        return Pictures(np.concatenate(batches), names, units, spacing_mm=self.reference.spacing_mm)
+        return Pictures(series.array, names, units, spacing_mm=self.reference.spacing_mm, shelf=self.shelf)
+
+    @cached_property
+    def _broken(self) -> NDArray[np.intp]:
+        """The samples that hold NaN or infinity."""
+        return np.flatnonzero(~is_finite(self.sampled.images))
 
     @cached_property
     def generated(self) -> Pictures:
@@ -203,12 +226,12 @@ class SynthesisRun:
         Raises:
             NotFiniteError: a sample holds NaN or infinity.
         """
-        bad = np.flatnonzero(~np.isfinite(self.sampled.images).all(axis=(1, 2, 3)))
+        bad = self._broken
         if bad.size:
             raise NotFiniteError(
-                "The model returned NaN or infinity.",
+                f"The model returned NaN or infinity in {bad.size} of {len(self.sampled)} images.",
                 expected="finite numbers in every image",
-                found=f"{bad.size} of {len(self.sampled)} samples, the first is {self.sampled.names[bad[0]]}",
+                found=f"first in {', '.join(self.sampled.names[k] for k in bad[:5])}",
                 where=self.subject.path,
                 todo="Repair the model; images that are not numbers are a failure, not a case to leave out.",
             )
@@ -253,11 +276,9 @@ class SynthesisRun:
     def deviations(self) -> list[str]:
         """Samples that are not numbers or all alike, a sampler that does not repeat or ignores what it is given."""
         found, images = [], self.sampled.images
-        broken = int((~np.isfinite(images).all(axis=(1, 2, 3))).sum())
-        if broken:
-            found.append(f"The model returned NaN or infinity in {broken} of {len(images)} samples.")
-        flat = images.reshape(len(images), -1)
-        constant = int((flat == flat[:, :1]).all(axis=1).sum())
+        if self._broken.size:
+            found.append(f"The model returned NaN or infinity in {self._broken.size} of {len(images)} samples.")
+        constant = int(is_constant(images).sum())
         if constant:
             found.append(f"{constant} of {len(images)} samples are constant images.")
         if not isinstance(self.subject, StoredSet):
@@ -283,8 +304,17 @@ class SynthesisRun:
 
     def _read(self, partition: Partition) -> Pictures:
         cases = subset(self.cohort.cases, partition)
-        loaded = self.engine.map(self.cohort.load, cases, label=f"Reading {partition} images")
-        shapes = {images.image.shape for images in loaded}
+        series, shapes, rest = self.shelf.series(len(cases)), set(), []
+
+        def keep(held: tuple[Case, CaseImages]) -> None:
+            _, images = held
+            shapes.add(images.image.shape)
+            # Images of a second size are an error, and reading on tells how many sizes there are.
+            if len(shapes) == 1:
+                series.append(images.image)
+                rest.append((self._mask(images), images.spacing_mm))
+
+        self.engine.map(keep, loaded(self.cohort, cases), label=f"Reading {partition} images")
         if len(shapes) > 1:
             raise DatasetError(
                 "The images of the cohort differ in size.",
@@ -294,13 +324,17 @@ class SynthesisRun:
                 todo="Crop or resample them to the size that the model makes.",
             )
         return Pictures(
-            np.stack([images.image for images in loaded]),
+            series.array,
             tuple(case.case_id for case in cases),
             tuple(case.patient_id for case in cases),
             cases,
-            tuple(images.lesion_mask for images in loaded),
-            loaded[0].spacing_mm,
+            tuple(mask for mask, _ in rest),
+            rest[0][1],
+            self.shelf,
         )
+
+    def _mask(self, images: CaseImages) -> Bool | None:
+        return None if images.lesion_mask is None else self.shelf.keep(images.lesion_mask)
 
     def _extractor(self, name: str) -> Extractor:
         """Made once: the dry run finds it, and a network is not loaded twice."""

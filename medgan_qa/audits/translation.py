@@ -1,12 +1,12 @@
 """A translation run: every test case translated once and read once, shared by the audits of the suite.
 
 Audits of one suite ask different questions of the same images. The run makes them on first use and keeps what they
-need.
+need: in memory, or in a scratch file where memory is spent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from medgan_qa import rng
 from medgan_qa.audits.run import NotFiniteError, for_detector, grey
+from medgan_qa.audits.streaming import batches_of, loaded
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, subset
-from medgan_qa.engines import Engine
+from medgan_qa.engines import Engine, Streamed
+from medgan_qa.engines.scratch import Shelf
 from medgan_qa.errors import ConfigurationError, ModelError
 from medgan_qa.metrics import body_mask
 from medgan_qa.subjects.load import inverse_of
@@ -43,6 +45,8 @@ class Item:
     """None: not annotated. All False: annotated as lesion-free."""
     body: Bool
     spacing_mm: tuple[float, float]
+    slice_mm: float | None = None
+    """Distance of neighbouring slices of its volume; None where there is none, or where it is not known."""
 
     @property
     def annotation(self) -> str:
@@ -79,7 +83,17 @@ class TranslationRun:
 
     def __init__(self, subject: Subject, cohort: Cohort, detector: Subject | None, engine: Engine, seed: int) -> None:
         self.subject, self.cohort, self.detector, self.engine, self.seed = subject, cohort, detector, engine, seed
-        self.cases = subset(cohort.cases, "test")
+        self.shared: dict[str, Any] = {}
+        """What one audit computed and another may need, by name."""
+        self.shelf = Shelf()
+        """Where images are kept."""
+        self._broken: list[str] = []
+        self._refusals: dict[str, NotFiniteError] = {}
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The test cases, in the order of the table; without those that turned out to be unreadable."""
+        return subset(self.cohort.cases, "test")
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -102,7 +116,9 @@ class TranslationRun:
             self.detector.read(for_detector(target, self.detector)[None])
 
     def deviations(self) -> list[str]:
-        """Constant outputs, and one output for every input."""
+        """Outputs that are no numbers, constant outputs, and one output for every input."""
+        if "items" in self._refusals:
+            return [self._refusals["items"].problem]
         if "items" not in vars(self):
             return []
         found = []
@@ -142,33 +158,56 @@ class TranslationRun:
             DatasetError: a file cannot be read.
             ModelError: the model cannot be run on the images.
         """
+        # Every audit asks; the model is not run again for the same answer.
+        if "items" in self._refusals:
+            raise self._refusals["items"]
+        self._broken = []
         batches = self.engine.map(self._translate, self._batches(), label="Translating")
-        items = [item for batch in batches for item in batch]
-        broken = [item for item in items if not np.isfinite(item.output).all()]
-        if broken:
-            names = ", ".join(item.case.case_id for item in broken[:5])
-            raise NotFiniteError(
-                f"The model returned NaN or infinity in {len(broken)} of {len(items)} images.",
+        if self._broken:
+            self._refusals["items"] = NotFiniteError(
+                f"The model returned NaN or infinity in {len(self._broken)} of {len(self.cases)} images.",
                 expected="finite numbers in every output",
-                found=f"first in {names}",
+                found=f"first in {', '.join(self._broken[:5])}",
+                where=self.subject.path,
                 todo="Repair the model. Nothing is averaged over such images, so no measurement was made.",
             )
-        return items
+            raise self._refusals["items"]
+        return [item for batch in batches for item in batch]
 
-    def _batches(self) -> list[list[Case]]:
-        return [list(self.cases[k : k + BATCH]) for k in range(0, len(self.cases), BATCH)]
+    def _batches(self) -> Streamed[list[tuple[Case, CaseImages]]]:
+        cases = self.cases
+        return batches_of(loaded(self.cohort, cases), len(cases), BATCH)
 
-    def _translate(self, cases: list[Case]) -> list[Item]:
-        loaded = [self.cohort.load(case) for case in cases]
+    def _translate(self, batch: list[tuple[Case, CaseImages]]) -> list[Item]:
         # Cases of one batch may differ in size; each size goes through the network by itself.
         outputs: dict[int, Float] = {}
-        for shape in dict.fromkeys(images.image.shape for images in loaded):
-            same = [k for k, images in enumerate(loaded) if images.image.shape == shape]
-            batch = np.stack([loaded[k].image for k in same])
-            seed = rng.child_seed(self.seed, "forward", cases[same[0]].case_id)
-            translated = self.subject.translate(batch, seed)
+        for shape in dict.fromkeys(images.image.shape for _, images in batch):
+            same = [k for k, (_, images) in enumerate(batch) if images.image.shape == shape]
+            seed = rng.child_seed(self.seed, "forward", batch[same[0]][0].case_id)
+            translated = self.subject.translate(np.stack([batch[k][1].image for k in same]), seed)
             outputs.update(zip(same, translated, strict=True))
-        return [_item(case, images, outputs[k]) for k, (case, images) in enumerate(zip(cases, loaded, strict=True))]
+        return [self._kept(_item(case, images, outputs[k])) for k, (case, images) in enumerate(batch)]
+
+    def _kept(self, item: Item) -> Item:
+        """The item with its images where they stay for the run, and its name noted if the output is no numbers."""
+        if not np.isfinite(item.output).all():
+            self._broken.append(item.case.case_id)
+        output, reference = item.channels
+        output = self.shelf.keep(output)
+        reference = None if reference is None else self.shelf.keep(reference)
+        return replace(
+            item,
+            source=self.shelf.keep(item.source),
+            output=self._grey(output),
+            reference=None if reference is None else self._grey(reference),
+            channels=(output, reference),
+            lesion=None if item.lesion is None else self.shelf.keep(item.lesion),
+            body=self.shelf.keep(item.body),
+        )
+
+    def _grey(self, image: Float) -> Float:
+        """The mean over channels; of one channel a view."""
+        return grey(image) if len(image) == 1 else self.shelf.keep(grey(image))
 
     @cached_property
     def paired(self) -> list[Item]:
@@ -181,10 +220,14 @@ class TranslationRun:
 
         Raises:
             RuntimeError: there is no detector (audits ask first).
+            NotFiniteError: some logit is NaN or infinite.
         """
         detector = self.detector
         if detector is None:
             raise RuntimeError("no detector")
+        if "readings" in self._refusals:
+            raise self._refusals["readings"]
+        unread: list[str] = []
 
         def read(batch: list[Item]) -> list[Reading]:
             out = []
@@ -192,18 +235,21 @@ class TranslationRun:
                 pair = [for_detector(image, detector) for image in (item.channels[1], item.channels[0])]
                 logits = detector.read(np.stack(pair))
                 if not np.isfinite(logits).all():
-                    raise NotFiniteError(
-                        "The detector returned NaN or infinity.",
-                        expected="finite lesion logits",
-                        found=f"in case {item.case.case_id}",
-                        where=detector.path,
-                        todo="Repair the detector, or give another with --detector.",
-                    )
-                out.append(Reading(logits[0] > 0, logits[1] > 0))
+                    unread.append(item.case.case_id)
+                out.append(Reading(self.shelf.keep(logits[0] > 0), self.shelf.keep(logits[1] > 0)))
             return out
 
         batches = [self.paired[k : k + BATCH] for k in range(0, len(self.paired), BATCH)]
         read_all = self.engine.map(read, batches, label="Reading lesions")
+        if unread:
+            self._refusals["readings"] = NotFiniteError(
+                f"The detector returned NaN or infinity in {len(unread)} of {len(self.paired)} cases.",
+                expected="finite lesion logits, on the real image and on the output",
+                found=f"first in {', '.join(unread[:5])}",
+                where=detector.path,
+                todo="Repair the detector, or give another with --detector.",
+            )
+            raise self._refusals["readings"]
         flat = [reading for batch in read_all for reading in batch]
         return {item.case.case_id: reading for item, reading in zip(self.paired, flat, strict=True)}
 
@@ -219,4 +265,5 @@ def _item(case: Case, images: CaseImages, output: Float) -> Item:
         lesion=images.lesion_mask,
         body=body_mask(grey(images.image) if reference is None else reference),
         spacing_mm=images.spacing_mm,
+        slice_mm=images.slice_mm,
     )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from medgan_qa.audits._false_marks import false_marks
 from medgan_qa.audits._target_coverage import CODE, target_coverage
 from medgan_qa.audits._uneven_groups import Claim, Contrast, Unit, contrast_of, gap_of, p_value_of
 from medgan_qa.audits.catalogue import Findings, Row
 from medgan_qa.audits.detector import NO_DETECTOR, qualify
 from medgan_qa.audits.exhibits import forest
-from medgan_qa.audits.lesions import REMOVED, Lesion, false_alarms, lesions_of, matching_rule, unseen_in_target
+from medgan_qa.audits.lesions import REMOVED, Lesion, lesions_of, matching_rule, unseen_in_target
 from medgan_qa.audits.numbers import plain
 from medgan_qa.audits.subgroups import MOST_LEVELS, Attribute, attributes
 from medgan_qa.audits.synthesis import Pictures
@@ -124,12 +125,9 @@ def _claims(
         limits = {"sensitivity_min": sensitivity_min, "false_alarm_max": false_alarm_max}
         objection = qualify(CODE, run, lesions, rule, min_pixels=min_pixels, **limits).objection
 
-    def invented(item: Item) -> bool:
-        reading = run.readings[item.case.case_id]
-        return bool(false_alarms(item, reading.output, reading.reference, rule, min_pixels))
-
+    charged = false_marks(run, free, rule, min_pixels, of="output")
     removed = [Unit(x.lesion_id, x.item.case, x.status in REMOVED) for x in readable]
-    added = [Unit(i.case.case_id, i.case, invented(i)) for i in free]
+    added = [Unit(i.case.case_id, i.case, bool(charged[i.case.case_id])) for i in free]
     return [
         Claim("removal", "Lesions removed (lost or inverted)", "lesion", removed, objection),
         Claim("invention", "Lesion-free cases with an invented lesion", "lesion-free case", added, objection),

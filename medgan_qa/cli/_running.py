@@ -49,6 +49,9 @@ class Request:
     discriminator: str | None = None
     experts: Path | None = None
     comparator: str | None = None
+    weights: Path | None = None
+    trust: bool = False
+    loader: str | None = None
     cache: bool = True
     also: tuple[str, ...] = ()
     debug: bool = False
@@ -112,6 +115,24 @@ def stem(model: str) -> str:
     return Path(model.removeprefix("reference:").removeprefix(CONTROL)).name.split(".")[0] or "model"
 
 
+def the_model(argument: str | None, option: str | None) -> str:
+    """The model, named as an argument or as an option.
+
+    Raises:
+        ConfigurationError: it is named in neither place, or in both.
+    """
+    given = [name for name in (argument, option) if name]
+    if len(given) != 1:
+        raise ConfigurationError(
+            "The model is named twice." if given else "No model is named.",
+            expected="one model: a file, package.module:build, reference:NAME or control:NAME",
+            found=" and ".join(given) or "none",
+            where="MODEL or --model",
+            todo="Name it once.",
+        )
+    return given[0]
+
+
 def document(identifier: str | None, revision: str | None) -> dict[str, str]:
     """The report as a controlled document, as far as it was named."""
     return {key: text for key, text in (("id", identifier), ("revision", revision)) if text}
@@ -158,12 +179,14 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
     from medgan_qa.runner import Setting, run_audit
 
     suite, criteria = fixed.suite, fixed.criteria
+    _begin_models(request)
+    context = _context(request)
     options = _options(suite, request)
     cohort = read_cohort(fixed.data)
     facts, notes = _held_against(fixed, cohort)
     require_attempt_left(ledger_path(request, fixed), suite.name, cohort.digest(), criteria.attempts_max)
-    subject = _subject(request.model, request.device, cohort, suite)
-    reader = _detector(request.detector, suite, request.device)
+    subject = _subject(request, cohort, suite)
+    reader = _detector(request, suite)
     result = run_audit(
         subject,
         cohort,
@@ -181,6 +204,7 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
             document=request.document,
         ),
         options=options,
+        context=context,
     )
     if result.exception is not None and request.debug:
         raise result.exception
@@ -232,18 +256,57 @@ def _seed(request: Request, criteria: Criteria) -> int:
     return next(seed for seed in (request.seed, criteria.seed, 0) if seed is not None)
 
 
-def _subject(model: str, device: str, cohort: Cohort, suite: Suite) -> Subject:
-    if model.startswith(CONTROL):
+def _begin_models(request: Request) -> None:
+    """Have the process that models' processes come from started while the data is read, if it will be needed."""
+    from medgan_qa.subjects.stored import is_dataset
+
+    if request.trust or request.model.startswith(CONTROL) or is_dataset(request.model):
+        return
+    from medgan_qa.subjects.isolation.client import server
+
+    server()
+
+
+def _context(request: Request) -> dict[str, Any]:
+    """What audits may use beside model and data.
+
+    Raises:
+        MedganQAError: the loader cannot be used.
+    """
+    if request.loader is None:
+        return {}
+    from medgan_qa.cohorts.loaders import load_loader
+
+    return {"loader": load_loader(request.loader)}
+
+
+def _subject(request: Request, cohort: Cohort, suite: Suite) -> Subject:
+    from medgan_qa.subjects.stored import is_dataset, read_stored_set
+
+    model = request.model
+    ours = model.startswith(CONTROL)
+    if ours or is_dataset(model):
+        _require_no_flags(request, "a planted control" if ours else "a set of images")
+    if ours:
         from medgan_qa.controls.named import control_subject
 
         return control_subject(model.removeprefix(CONTROL), suite.name, cohort)
-    from medgan_qa.subjects.stored import is_dataset, read_stored_set
-
     if is_dataset(model):
         return read_stored_set(Path(model))
     from medgan_qa.subjects.load import load_subject
 
-    return load_subject(model, device)
+    return load_subject(model, request.device, weights=request.weights, trust=request.trust)
+
+
+def _require_no_flags(request: Request, what: str) -> None:
+    if request.weights is not None:
+        raise ConfigurationError(
+            "Weights belong to a model that is made by code.",
+            expected="--weights with package.module:build only",
+            found=f"--weights with {what}",
+            where="--weights",
+            todo="Leave it out.",
+        )
 
 
 OWNERS = {
@@ -288,7 +351,7 @@ def _options(suite: Suite, request: Request) -> dict[str, Any]:
         options["extractors"] = request.extractors
     for key, model in (("discriminator", request.discriminator), ("comparator", request.comparator)):
         if model:
-            options[key] = load_subject(model, request.device)
+            options[key] = load_subject(model, request.device, trust=request.trust)
     if request.experts:
         from medgan_qa.criteria.expert_reading import read_expert_reading
 
@@ -311,11 +374,11 @@ def read_cohort(data: str) -> Cohort:
     return read_dataset(Path(data))
 
 
-def _detector(detector: str | None, suite: Suite, device: str) -> Subject | None:
+def _detector(request: Request, suite: Suite) -> Subject | None:
     from medgan_qa.subjects.load import REFERENCE, load_subject, shipped_models
 
-    if detector is not None:
-        return load_subject(detector, device)
+    if request.detector is not None:
+        return load_subject(request.detector, request.device, trust=request.trust)
     if suite.detector is not None and suite.detector in shipped_models():
-        return load_subject(REFERENCE + suite.detector, device)
+        return load_subject(REFERENCE + suite.detector, request.device, trust=request.trust)
     return None

@@ -11,7 +11,15 @@ from medgan_qa.cli.options import debug_option, document_options, ledger_option,
 
 
 @click.command("audit")
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option("--model", "named", metavar="MODEL", help="The same as the argument MODEL.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="File of weights for a model that is made by package.module:build.",
+)
+@click.option("--trust", is_flag=True, help="Run models in this process, without protection from them; recorded.")
+@click.option("--loader", metavar="PACKAGE.MODULE:BUILD", help="The data loader of the training, to be looked into.")
 @click.option("--suite", help="Suite of audits: see `medgan-qa list suites` [the lock's, or the criteria's].")
 @click.option("--data", help="Dataset file (.toml) or its folder [the lock's, or the suite's embedded phantoms].")
 @click.option("--criteria", type=click.Path(path_type=Path), help="Criteria file [the lock's, or the suite's own].")
@@ -39,7 +47,11 @@ from medgan_qa.cli.options import debug_option, document_options, ledger_option,
 @click.option("--json", "as_json", is_flag=True, help="Print the Record as JSON on stdout.")
 @debug_option
 def command(
-    model: str,
+    model: str | None,
+    named: str | None,
+    weights: Path | None,
+    trust: bool,
+    loader: str | None,
     suite: str | None,
     data: str | None,
     criteria: Path | None,
@@ -63,14 +75,18 @@ def command(
 ) -> int:
     """Audit MODEL and write Record and report.
 
-    MODEL is a file, reference:NAME for a shipped model, or control:NAME for a planted fault.
+    MODEL is a file, package.module:build for your own code, reference:NAME for a shipped model, or control:NAME for a
+    planted fault. A model runs in a process of its own, which may do little but compute.
     Nothing but exit code 0 means that every criterion passed.
     """
-    from medgan_qa.cli._running import Request, audit, document
+    from medgan_qa.cli._running import Request, audit, document, the_model
     from medgan_qa.cli._showing import EXIT_CODES, printable, show
 
     request = Request(
-        model=model,
+        model=the_model(model, named),
+        weights=weights,
+        trust=trust,
+        loader=loader,
         out=out,
         suite=suite,
         data=data,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Judged = TypeVar("Judged", "Change", "Sentinel")
 
 REGISTRY = Path("medgan-qa-baselines")
-FOR_MODELS = ("data", "criteria", "detector", "discriminator", "device")
+FOR_MODELS = ("data", "criteria", "detector", "discriminator", "device", "weights", "trust", "loader")
 """Options that say how a candidate is run; a candidate that was run already has them behind it."""
 
 
@@ -44,6 +44,9 @@ FOR_MODELS = ("data", "criteria", "detector", "discriminator", "device")
 @click.option("--criteria", type=click.Path(path_type=Path), help="A model's criteria file [the baseline's].")
 @click.option("--detector", help="A model's detector: FILE or reference:NAME [the baseline's].")
 @click.option("--discriminator", help="A sampler's discriminator, for membership inference.")
+@click.option("--weights", type=click.Path(path_type=Path), help="File of weights for a model made by your own code.")
+@click.option("--trust", is_flag=True, default=None, help="Run models in this process, without protection from them.")
+@click.option("--loader", metavar="PACKAGE.MODULE:BUILD", help="The data loader of the training [the baseline's].")
 @click.option("--device", help="Where a model is run: cpu, cuda, cuda:N, or auto [auto].")
 @ledger_option
 @templates_option
@@ -192,6 +195,9 @@ def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], 
         samples=record.run.get("samples"),
         extractors=tuple(extractor["name"] for extractor in record.run.get("extractors", ())),
         discriminator=given.get("discriminator"),
+        weights=given.get("weights"),
+        trust=bool(given.get("trust")),
+        loader=given.get("loader") or _recorded(record, "--loader"),
         also=tuple(audit.code for audit in record.audits if audit.code in optional),
         debug="--debug" in sys.argv,
     )

@@ -11,7 +11,7 @@ from medgan_qa.errors import DatasetError
 _SHOWN = 10  # findings that one error spells out; the rest is counted
 
 
-def collected(problem: str, findings: Sequence[str], *, expected: str, where: Path, todo: str) -> DatasetError:
+def collected(problem: str, findings: Sequence[str], *, expected: str, where: Path | str, todo: str) -> DatasetError:
     """One error that counts `findings` and shows the first ten."""
     shown = [f"{len(findings)} in all:", *findings[:_SHOWN]]
     if len(findings) > _SHOWN:

@@ -45,6 +45,16 @@ class Case:
     """Covariates by name (the `attr.NAME` columns); one that is not known for this case is absent."""
     spec: dict[str, Any] | None = field(default=None, hash=False)
     """The recorded drawing of a phantom case; None for an acquired one."""
+    volume: str | None = None
+    """The volume that this slice belongs to; None where it stands alone or nothing is known."""
+    slice_index: int | None = None
+    """Its place along the volume, counted from 0 in order of position."""
+    study: str | None = None
+    """The examination that it comes from; None where not given."""
+    scanner: str | None = None
+    """What it was acquired with; None where not given."""
+    acquired: str | None = None
+    """When it was acquired, as in the table: YYYY, YYYY-MM or YYYY-MM-DD; None where not given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +71,19 @@ class CaseImages:
     """Distance of neighbouring pixel centres of `image` in mm: (dy between rows, dx between columns)."""
     degrade: bool = False
     """`image` and `target` are both the truth, and the model's input is to be made from it."""
+    slice_mm: float | None = None
+    """Distance in mm of neighbouring slices of the volume, those with `slice_index` one apart; None where not known."""
+
+
+@dataclass(frozen=True)
+class ExcludedCase:
+    """A case that was left out because it cannot be read, by the rule that the dataset declares."""
+
+    case_id: str
+    patient_id: str
+    partition: Partition
+    reason: str
+    """What is wrong with it, in one line that names its row and column."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,11 @@ class Cohort(Protocol):
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """All cases of all partitions, in the order of the table."""
+        """All cases of all partitions, in the order of the table; without those in `excluded`."""
+
+    @property
+    def excluded(self) -> tuple[ExcludedCase, ...]:
+        """Cases that `require_readable` left out; empty where nothing was, and where no rule allows it."""
 
     def load(self, case: Case) -> CaseImages:
         """Read or draw the pixels of one case.
@@ -115,6 +142,8 @@ class Cohort(Protocol):
 
     def require_readable(self, partition: Partition | None = "test") -> None:
         """Read every case of a partition once (None: of all), so that a run does not stop half-way.
+
+        Where the data declare how many unreadable cases may be left out, these go from `cases` to `excluded`.
 
         Raises:
             DatasetError: something cannot be read; all that is wrong is in the one message.
@@ -153,7 +182,11 @@ def to_unit(stored: ArrayLike, value_range: tuple[float, float]) -> NDArray[np.f
     Computed in float64, returned as float32.
     """
     low, high = value_range
-    return ((np.asarray(stored, np.float64) - low) / (high - low)).astype(np.float32)
+    unit = np.array(stored, np.float64)
+    # In place: a slice of the largest size that is read takes half a GB in float64.
+    unit -= low
+    unit /= high - low
+    return unit.astype(np.float32)
 
 
 def from_unit(unit: ArrayLike, value_range: tuple[float, float]) -> NDArray[np.float64]:

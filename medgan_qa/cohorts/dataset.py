@@ -1,56 +1,63 @@
-"""A dataset on disk: a TOML file that describes it, beside a table (CSV or Parquet) with one row a case.
+"""A dataset on disk: a TOML file that describes it, beside a table (CSV or Parquet) with one row a case or a volume.
 
-Paths are relative to the TOML file. Table cells are text, stripped of surrounding blanks; an empty cell is one that
-was not filled in. Everything wrong with a description or a table is reported in one error, with rows counted as a
-spreadsheet counts them (the header is row 1).
+Paths are relative to the TOML file, and lead nowhere outside its folder. Table cells are text, stripped of surrounding
+blanks; an empty cell is one that was not filled in. Everything wrong with a description or a table is reported in one
+error, with rows counted as a spreadsheet counts them (the header is row 1). Errors about files name case, row and
+column and never a path, which may hold a patient's name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
+from medgan_qa.cohorts._about import Told
+from medgan_qa.cohorts._case_files import CaseFiles
+from medgan_qa.cohorts._listed import files_of, require_files, unreadable
 from medgan_qa.cohorts._problems import collected
-from medgan_qa.cohorts.cohort import PARTITIONS, Case, CaseImages, Inventory, Partition, patients, subset, to_unit
+from medgan_qa.cohorts._summary import summary
+from medgan_qa.cohorts.cohort import Case, CaseImages, ExcludedCase, Inventory, Partition, subset
 from medgan_qa.cohorts.description import Description, locate, read_description
-from medgan_qa.cohorts.readers import Spacing, read_image, read_mask, read_spacing
-from medgan_qa.cohorts.table import FILE_COLUMNS, Row, read_cases, require_files
-from medgan_qa.digests import digest
+from medgan_qa.cohorts.prefetch import outcomes
+from medgan_qa.cohorts.pseudonyms import protected
+from medgan_qa.cohorts.readers import ArrayCache, Spacing, Volume, open_volume, read_image
+from medgan_qa.cohorts.slices import Expanded, Source, expanded
+from medgan_qa.cohorts.table import FILE_COLUMNS, Row, read_cases
+from medgan_qa.digests import digest, file_sha256
 from medgan_qa.errors import DatasetError
 
-_RANGE_TOLERANCE = 1e-3  # of the range; what resampling and rounding may overshoot
-_SPACING_TOLERANCE = 0.01  # of the spacing
+_IN_EACH = 1e-9  # what rounding leaves of a sum of shares
 
 
 def read_dataset(path: Path) -> FileCohort:
     """Read a dataset and check its description, its table and that every listed file is there.
 
-    Pixels are not read yet; `FileCohort.require_readable` does that.
+    Where volumes are taken apart into slices, the header of every image is read, once. Pixels are not read yet;
+    `FileCohort.require_readable` does that.
 
     Args:
         path: the TOML file, or a folder with exactly one TOML file of this schema.
 
     Raises:
-        DatasetError: with everything that is wrong with the description, else with the table, else with missing files.
+        DatasetError: with everything that is wrong with the description, else with the table, else with the files.
+        MissingDependencyError: a library that a format needs is not installed.
     """
     description = read_description(locate(path))
     cases, rows = read_cases(description.table)
     require_files(description, rows)
     if description.value_range is None:
-        _refuse_without_range(description, rows[0])
+        _refuse_without_range(description, cases[0], rows[0])
     return FileCohort(description, description.value_range, cases, rows)
 
 
 class FileCohort:
-    """A cohort whose images are files. Made by `read_dataset`."""
+    """A cohort whose images are files. Made by `read_dataset`; several threads may load from it."""
 
     phantom = False
 
@@ -64,68 +71,77 @@ class FileCohort:
         self.source_domain = description.source_domain
         self.target_domain = description.target_domain
         self.lesion_in = description.lesion_in
-        self.cases = tuple(cases)
-        self._rows = {row.cells["case_id"]: row for row in rows}
+        cache = ArrayCache()
+        slices = expanded(description, cases, rows, cache)
+        self._rows = {case.case_id: row for case, row in zip(cases, rows, strict=True)}
+        self._files = CaseFiles(description, value_range, cache, slices.volumes)
+        self._broken = slices.broken
+        self.cases, self._sources = _named(slices, description)
+        self.excluded: tuple[ExcludedCase, ...] = ()
+        self._listed = self.cases
 
     def load(self, case: Case) -> CaseImages:
         """Read the pixels of one case.
 
         Raises:
             DatasetError: a file cannot be read, its numbers lie outside `value_range` by more than 0.1 % of the range,
-                its grid differs from the image's, or its spacing differs from the declared one by more than 1 %.
+                its grid differs from the image's, its spacing differs from the declared one by more than 1 %, or a
+                volume lies elsewhere in the patient than that of the image.
+            MissingDependencyError: a library that a format needs is not installed.
         """
-        path = self._path(case, "image")
-        if path is None:
+        source = self._sources.get(case.case_id)
+        if source is None:
             raise ValueError(f"no case {case.case_id!r} in {self.name}")
-        image, spacing = self._read_unit(path, self.description.spacing_mm)
-        target, grid = self._target(case, image, spacing, path)
-        mask = self._lesion_mask(case, grid, path)
-        return CaseImages(image, target, mask, spacing or (1.0, 1.0), self.description.degrade)
+        if source.row.number in self._broken:
+            raise self._broken[source.row.number]
+        return self._files.load(source, case.case_id, case.annotated)
 
-    def _target(
-        self, case: Case, image: NDArray[np.float32], spacing: Spacing | None, image_path: Path
-    ) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
-        """The reference image, and the grid that the mask lies on."""
-        path = self._path(case, "target")
-        if self.description.degrade:
-            if path is not None:
-                _refuse_target(path, self.description.path)
-            return image, image.shape[1:]
-        rows, columns = self.description.scale
-        grid = (rows * image.shape[1], columns * image.shape[2])
-        if path is None:
-            return None, grid
-        finer = None if spacing is None else (spacing[0] / rows, spacing[1] / columns)
-        target, target_spacing = self._read_unit(path, finer)
-        _require_grid(target.shape[1:], grid, path, image_path)
-        _require_spacing(target_spacing, finer, path)
-        return target, grid
+    def spacing(self, case: Case) -> Spacing | None:
+        """The pixel spacing (dy, dx) in mm that a case's image carries, None where it carries none.
+
+        Raises:
+            DatasetError: its header cannot be read.
+        """
+        return self._files.spacing(self._sources[case.case_id], case.case_id)
+
+    def has_lesion(self, case: Case) -> bool:
+        """Whether a case's mask marks anything; a mask that was not loaded before is read.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        return self._files.has_lesion(self._sources[case.case_id], case.case_id)
+
+    def volume_of(self, case: Case) -> Volume | None:
+        """The volume that a case's image is a slice of; None for a file of one image."""
+        return self._files.volume_of(self._sources[case.case_id])
+
+    def file_digest(self, case: Case) -> str:
+        """SHA-256 of the file that a case's image is read from; of a folder with several, of all their digests.
+
+        Raises:
+            DatasetError: a file cannot be read.
+        """
+        cell = self._sources[case.case_id].row.cells["image"]
+        found = [self._digests[name] for name in self._names[cell]]
+        return found[0] if len(found) == 1 else digest(found)
 
     def check_all(self, partition: Partition | None = "test") -> list[DatasetError]:
         """Load every case of `partition` (None: of all) and return what went wrong, one error a case."""
-        errors = []
-        for case in self.cases if partition is None else subset(self.cases, partition):
-            try:
-                self.load(case)
-            except DatasetError as error:
-                errors.append(error)
-        return errors
+        return list(self._unreadable(partition).values())
 
     def require_readable(self, partition: Partition | None = "test") -> None:
         """Load every case of `partition` (None: of all) once, so that nothing breaks in the middle of a run.
 
+        Where the dataset file says `exclude_unreadable`, cases that cannot be loaded go from `cases` to `excluded`, up
+        to that share of each partition. The slices of a volume count as parts of their row, so that a volume that
+        cannot be opened weighs as much as one that can.
+
         Raises:
             DatasetError: one error that counts the cases that cannot be loaded and shows the first ten.
+            MissingDependencyError: a library that a format needs is not installed.
         """
-        errors = self.check_all(partition)
-        if errors:
-            raise collected(
-                f"{len(errors)} case(s) of dataset {self.name!r} cannot be loaded",
-                [f"{error.where}: expected {error.expected}; found {error.found}" for error in errors],
-                expected="files that can be read and agree with each other",
-                where=self.description.table,
-                todo="Repair these files, or take the cases out of the table.",
-            )
+        self._leave_out(self._unreadable(partition))
 
     def digest(self) -> str:
         """SHA-256 (hex) of the description, the table and every byte of the files, whatever the order of the rows."""
@@ -134,185 +150,179 @@ class FileCohort:
     def inventory(self) -> Inventory:
         """Digests of the description, of every row's filled-in cells, and of every file's bytes.
 
+        Rows are named as outputs name them, and files by their row and column, with a number where they are several.
+
         Raises:
             DatasetError: a file cannot be read.
         """
-        rows = {case_id: digest(row.cells) for case_id, row in sorted(self._rows.items())}
-        return Inventory(digest(self.description.content), rows, dict(self._files))
+        names = self._row_names
+        rows = {names[row.number]: digest(row.cells) for row in self._rows.values()}
+        files = {}
+        for row in self._rows.values():
+            for column in FILE_COLUMNS:
+                inside = self._names[row.cells[column]] if column in row.cells else []
+                for number, name in enumerate(inside):
+                    place = f"{names[row.number]}, {column}" + (f", file {number + 1}" if len(inside) > 1 else "")
+                    files[place] = self._digests[name]
+        return Inventory(digest(self.description.content), dict(sorted(rows.items())), dict(sorted(files.items())))
 
     def describe(self) -> dict[str, Any]:
-        """The summary for the Record. Reads every mask and file header once.
+        """The summary for the Record. Reads masks and file headers that no case was loaded from before.
 
         Raises:
-            DatasetError: a mask or a header cannot be read.
+            DatasetError: a mask or a header cannot be read, and no rule allows to leave its case out.
         """
-        return {
-            "name": self.name,
-            "file": str(self.description.path),
-            "digest": self.digest(),
-            "phantom": self.phantom,
-            "window" if self.description.windowed else "value_range": list(self.value_range),
-            "spacing_mm": self._spacing_summary,
-            "source_domain": self.source_domain,
-            "target_domain": self.target_domain,
-            "lesion_in": list(self.lesion_in),
-            "cases": len(self.cases),
-            "patients": len(patients(self.cases)),
-            "partitions": {partition: self._counts(subset(self.cases, partition)) for partition in PARTITIONS},
-            "sites": dict(sorted(Counter(case.site or "not given" for case in self.cases).items())),
-            "attributes": sorted({name for case in self.cases for name in case.attributes}),
-            "patients_in_several_partitions": self._shared_patients(),
-        }
+        self._leave_out(self._undescribed())
+        return summary(self)
 
-    def _path(self, case: Case, column: str) -> Path | None:
-        row = self._rows.get(case.case_id)
-        name = None if row is None else row.cells.get(column)
-        return None if name is None else self.description.path.parent / name
+    def notes(self) -> list[str]:
+        """What had to be assumed about volumes."""
+        return self._files.notes()
 
-    def _read_unit(self, path: Path, declared: Spacing | None) -> tuple[NDArray[np.float32], Spacing | None]:
-        stored, spacing = read_image(path)
-        low, high = self.value_range
-        if self.description.windowed:
-            stored = np.clip(stored, low, high)
-        else:
-            _require_in_range(stored, self.value_range, path)
-        _require_spacing(spacing, declared, path)
-        return to_unit(stored, self.value_range), spacing or declared
+    def _unreadable(self, partition: Partition | None) -> dict[str, DatasetError]:
+        cases = self.cases if partition is None else subset(self.cases, partition)
+        read = outcomes(self, cases)
+        return {case.case_id: error for case, one in read if (error := _dataset_error(one)) is not None}
 
-    def _lesion_mask(self, case: Case, grid: tuple[int, ...], image_path: Path) -> NDArray[np.bool_] | None:
-        path = self._path(case, "lesion_mask")
-        if path is None:
-            return np.zeros(grid, np.bool_) if case.annotated else None
-        mask = read_mask(path)
-        _require_grid(mask.shape, grid, path, image_path)
-        return mask
+    def _undescribed(self) -> dict[str, DatasetError]:
+        """What is wrong with the masks and headers that the summary needs."""
+        errors = {}
+        for case in self.cases:
+            try:
+                if self._sources[case.case_id].row.number in self._broken:
+                    raise self._broken[self._sources[case.case_id].row.number]
+                self.spacing(case)
+                self.has_lesion(case)
+            except DatasetError as error:
+                errors[case.case_id] = error
+        return errors
+
+    def _leave_out(self, errors: dict[str, DatasetError]) -> None:
+        """Exclude the cases that are unreadable, or refuse to."""
+        if not errors:
+            return
+        left_out = [
+            ExcludedCase(case.case_id, case.patient_id, case.partition, _in_one_line(errors[case.case_id]))
+            for case in self.cases
+            if case.case_id in errors
+        ]
+        self._require_few((*self.excluded, *left_out))
+        self.excluded = (*self.excluded, *left_out)
+        self.cases = tuple(case for case in self.cases if case.case_id not in errors)
+
+    def _require_few(self, excluded: Sequence[ExcludedCase]) -> None:
+        allowed = self.description.exclude_unreadable
+        listed = [f"{case.case_id}: {case.reason}" for case in excluded]
+        if allowed is None:
+            raise collected(
+                f"{len(excluded)} case(s) of dataset {self.name!r} cannot be loaded",
+                listed,
+                expected="files that can be read and agree with each other",
+                where=self.description.table.name,
+                todo="Repair these files, or take the cases out of the table.",
+            )
+        for partition in sorted({case.partition for case in excluded}):
+            share = self._share(partition, {case.case_id for case in excluded})
+            if share > allowed + _IN_EACH:
+                raise collected(
+                    f"{share:.1%} of the rows of partition {partition} cannot be loaded, more than may be left out",
+                    listed,
+                    expected=f"at most {allowed:.1%}, as exclude_unreadable declares",
+                    where=self.description.table.name,
+                    todo="Repair these files, or take the cases out of the table.",
+                )
+
+    def _share(self, partition: str, excluded: set[str]) -> float:
+        """The share of a partition's rows that cases are; a slice is its part of a row."""
+        weights = {c.case_id: self._sources[c.case_id].share for c in self._listed if c.partition == partition}
+        return sum(weight for name, weight in weights.items() if name in excluded) / sum(weights.values())
 
     @cached_property
     def _digest(self) -> str:
         content = {
             "description": self.description.content,
             "rows": [row.cells for _, row in sorted(self._rows.items())],
-            "files": self._files,
+            "files": self._digests,
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
-    def _files(self) -> dict[str, str]:
-        folder = self.description.path.parent
-        names = {row.cells[column] for row in self._rows.values() for column in FILE_COLUMNS if column in row.cells}
-        return {name: _file_digest(folder / name) for name in sorted(names)}
+    def _names(self) -> dict[str, list[str]]:
+        """Every file that a cell stands for, by cell."""
+        folder, out = self.description.path.parent, dict[str, list[str]]()
+        for row in self._rows.values():
+            for column in FILE_COLUMNS:
+                cell = row.cells.get(column)
+                if cell is not None and cell not in out:
+                    with self._told(row, column):
+                        out[cell] = list(files_of(folder, cell))
+        return out
 
     @cached_property
-    def _with_lesions(self) -> frozenset[str]:
-        # A mask file may be empty, so that its presence alone says nothing about a lesion.
-        masks = ((case, self._path(case, "lesion_mask")) for case in self.cases)
-        return frozenset(case.case_id for case, path in masks if path is not None and read_mask(path).any())
+    def _digests(self) -> dict[str, str]:
+        """SHA-256 of every file, by its path relative to the dataset file."""
+        folder, out = self.description.path.parent, dict[str, str]()
+        for row in self._rows.values():
+            for column in FILE_COLUMNS:
+                for name in self._names[row.cells[column]] if column in row.cells else ():
+                    if name not in out:
+                        with self._told(row, column) as at:
+                            out[name] = _file_digest(folder / name, at)
+        return dict(sorted(out.items()))
 
     @cached_property
-    def _spacing_summary(self) -> dict[str, Any]:
-        declared = self.description.spacing_mm
-        paths = (self._path(case, "image") for case in self.cases)
-        carried = [read_spacing(path) for path in paths if path is not None]
-        used = np.array([spacing or declared or (1.0, 1.0) for spacing in carried])
-        rest = "not given: pixels counted as 1 mm" if declared is None else "from the dataset file"
-        without = carried.count(None)
-        note = "from the image files" + (f"; in {without} case(s) {rest}" if without else "")
-        return {
-            "low": used.min(axis=0).tolist(),
-            "high": used.max(axis=0).tolist(),
-            "note": rest if without == len(carried) else note,
-        }
+    def _row_names(self) -> dict[int, str]:
+        """How outputs name a row, by its number."""
+        sources = [(case, self._sources[case.case_id]) for case in self._listed]
+        return {source.row.number: _row_name(case, source) for case, source in sources}
 
-    def _counts(self, cases: Sequence[Case]) -> dict[str, int]:
-        lesions = sum(case.case_id in self._with_lesions for case in cases)
-        annotated = sum(case.annotated for case in cases)
-        return {
-            "cases": len(cases),
-            "patients": len(patients(cases)),
-            "with_lesions": lesions,
-            "annotated_lesion_free": annotated - lesions,
-            "unannotated": len(cases) - annotated,
-            "with_target": sum(case.has_target for case in cases),
-            "synthetic": sum(case.synthetic for case in cases),
-        }
-
-    def _shared_patients(self) -> int:
-        partitions = defaultdict(set)
-        for case in self.cases:
-            partitions[case.patient_id].add(case.partition)
-        return sum(len(found) > 1 for found in partitions.values())
+    def _told(self, row: Row, column: str) -> AbstractContextManager[Path]:
+        description = self.description
+        return Told(description.path.parent, description.table.name, row, column, self._row_names[row.number]).told()
 
 
-def _refuse_without_range(description: Description, row: Row) -> NoReturn:
-    path = description.path.parent / row.cells["image"]
-    image, _ = read_image(path)
+def _named(slices: Expanded, description: Description) -> tuple[tuple[Case, ...], dict[str, Source]]:
+    """The cases as every output may show them, and their sources by the names that they then have."""
+    cases = tuple(protected(slices.cases, description.identifiers))
+    return cases, {case.case_id: source for case, source in zip(cases, slices.sources, strict=True)}
+
+
+def _row_name(case: Case, source: Source) -> str:
+    return case.case_id if source.slice_index is None else case.case_id.rpartition("/")[0]
+
+
+def _dataset_error(read: Future[CaseImages]) -> DatasetError | None:
+    """What went wrong with a case's files; any other error is raised."""
+    error = read.exception()
+    if error is None or isinstance(error, DatasetError):
+        return error
+    raise error
+
+
+def _in_one_line(error: DatasetError) -> str:
+    text = f"{error.where}: expected {error.expected}; found {error.found}"
+    return " ".join(text.split())
+
+
+def _refuse_without_range(description: Description, case: Case, row: Row) -> NoReturn:
+    case = protected([case], description.identifiers)[0]
+    with Told(description.path.parent, description.table.name, row, "image", case.case_id).told() as path:
+        plane = "axial" if description.volumes is None else description.volumes.plane
+        volume = open_volume(path, plane)
+        image = read_image(path)[0] if volume is None else volume.read(len(volume) // 2)
+    shown = "the first image" if volume is None else "the middle slice of the first volume"
     raise DatasetError(
         f"{description.path.name} does not say what the stored numbers span",
         expected="value_range = [low, high], or window = [low, high] to clip to",
-        found=f"neither; the first image ({path.name}) spans {image.min():g} to {image.max():g}",
+        found=f"neither; {shown} spans {image.min():g} to {image.max():g}",
         where=description.path,
         todo="Add the range that the format or the scanner defines, not the extremes of one image.",
     )
 
 
-def _require_in_range(stored: NDArray[np.float32], value_range: tuple[float, float], path: Path) -> None:
-    low, high = value_range
-    slack = _RANGE_TOLERANCE * (high - low)
-    least, most = float(stored.min()), float(stored.max())
-    if least < low - slack or most > high + slack:
-        raise DatasetError(
-            f"{path.name} holds numbers outside value_range",
-            expected=f"{low:g} to {high:g}",
-            found=f"{least:g} to {most:g}",
-            where=path,
-            todo="Correct value_range in the dataset file, or give window instead if numbers shall be clipped.",
-        )
-
-
-def _refuse_target(path: Path, description: Path) -> NoReturn:
-    raise DatasetError(
-        f"{path.name} is the target of a case whose input is made from its image",
-        expected="no target where the dataset says degrade = true: the image itself is the truth",
-        found="a target",
-        where=description,
-        todo="Leave the column target empty, or take degrade out and give low-resolution images with scale.",
-    )
-
-
-def _require_grid(found: tuple[int, ...], expected: tuple[int, ...], path: Path, image_path: Path) -> None:
-    if found != expected:
-        raise DatasetError(
-            f"{path.name} is not on the grid of {image_path.name}",
-            expected=f"{expected[0]} rows x {expected[1]} columns",
-            found=f"{found[0]} rows x {found[1]} columns",
-            where=path,
-            todo="Resample it to the image's grid, or correct the row.",
-        )
-
-
-def _require_spacing(found: Spacing | None, expected: Spacing | None, path: Path) -> None:
-    if found is None or expected is None:
-        return
-    if any(abs(f - e) > _SPACING_TOLERANCE * e for f, e in zip(found, expected, strict=True)):
-        raise DatasetError(
-            f"{path.name} carries another pixel spacing than the dataset file or its image",
-            expected=f"{expected[0]:g} x {expected[1]:g} mm (dy x dx), within 1 %",
-            found=f"{found[0]:g} x {found[1]:g} mm",
-            where=path,
-            todo="Correct spacing_mm in the dataset file, or the header of this file.",
-        )
-
-
-def _file_digest(path: Path) -> str:
+def _file_digest(path: Path, at: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
-        raise DatasetError(
-            f"{path.name} cannot be read",
-            expected="the file that the table lists",
-            found=str(error),
-            where=path,
-            todo="Put the file in place; it must stay there during a run.",
-        ) from error
+        raise unreadable(at, error) from error

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-import math
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from medgan_qa.cohorts._problems import collected, is_absolute, unknown
+from medgan_qa.cohorts._keys import Keys
+from medgan_qa.cohorts._problems import collected
+from medgan_qa.cohorts.declared import IDENTIFIERS, Identifiers, Independence, Volumes, independence, volumes
 from medgan_qa.cohorts.readers import Spacing
 from medgan_qa.errors import DatasetError
 
+__all__ = ["SCHEMA", "Description", "Independence", "Volumes", "locate", "read_description"]
+
 SCHEMA = "medgan-qa/dataset/1"
+LARGEST_DESCRIPTION = 2**20
+"""Bytes that a dataset file may have."""
 
 _KEYS = (
     "schema",
@@ -28,6 +33,11 @@ _KEYS = (
     "lesion_in",
     "scale",
     "degrade",
+    "volumes",
+    "exclude_unreadable",
+    "identifiers",
+    "augmentation",
+    "independence",
 )
 
 
@@ -52,6 +62,16 @@ class Description:
     """How many times the rows and columns of `image` the target and the mask have."""
     degrade: bool = False
     """Images are the truth of a super-resolution; its inputs are made from them as the model's card declares."""
+    volumes: Volumes | None = None
+    """How volumes become slices; None: every row holds one slice."""
+    exclude_unreadable: float | None = None
+    """The share of a partition that may be left out because it cannot be read; None: nothing may."""
+    identifiers: Identifiers | None = None
+    """Whether the table's identifiers are real ones (`direct`) or `codes`; None: as they look."""
+    augmentation: str | None = None
+    """`none`: images are declared to be read without augmentation."""
+    independence: Independence | None = None
+    """What is declared disjoint between the test partition and the others; None: nothing is declared."""
 
 
 def locate(path: Path) -> Path:
@@ -78,22 +98,41 @@ def locate(path: Path) -> Path:
 
 def _schema_of(path: Path) -> object:
     try:
-        return tomllib.loads(path.read_text("utf-8-sig")).get("schema")
-    except (OSError, ValueError):
+        return _content(path).get("schema")
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+        return _content(path)
+    # tomllib descends into nested arrays by recursion, however deep a file makes them.
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{path.name} cannot be read",
-            expected="a TOML file in UTF-8",
+            expected=f"a TOML file in UTF-8, of at most {LARGEST_DESCRIPTION} bytes",
             found=f"{type(error).__name__}: {error}",
             where=path,
             todo="Give the dataset's TOML file, not its table, and correct the line named.",
         ) from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        text = file.read(LARGEST_DESCRIPTION + 1)
+    if len(text) > LARGEST_DESCRIPTION:
+        raise ValueError("the file is larger than that")
+    content: dict[str, Any] = _plain(tomllib.loads(text.decode("utf-8-sig")))
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """A TOML value with dates as ISO text, as JSON and the digest want them."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
 
 
 def read_description(path: Path) -> Description:
@@ -111,9 +150,9 @@ def read_description(path: Path) -> Description:
             where=path,
             todo="Add or correct the schema line.",
         )
-    keys = _Keys(content)
+    keys = Keys(content, _KEYS, [])
     value_range, window = keys.value_range("value_range"), keys.value_range("window")
-    table = keys.table("cases")
+    table = keys.table_name("cases")
     for one, other in (("value_range", "window"), ("scale", "degrade")):
         if one in content and other in content:
             keys.problems.append(f"{one} and {other} are both given; keep the one that applies")
@@ -130,6 +169,11 @@ def read_description(path: Path) -> Description:
         lesion_in=keys.lesion_in("lesion_in"),
         scale=keys.scale("scale"),
         degrade=keys.boolean("degrade"),
+        volumes=volumes(keys.table("volumes"), keys.problems),
+        exclude_unreadable=keys.share("exclude_unreadable"),
+        identifiers=cast(Identifiers | None, keys.one_of("identifiers", IDENTIFIERS)),
+        augmentation=keys.one_of("augmentation", ("none",)),
+        independence=independence(keys.table("independence"), keys.problems),
     )
     if keys.problems:
         raise collected(
@@ -140,77 +184,3 @@ def read_description(path: Path) -> Description:
             todo="Correct these lines.",
         )
     return description
-
-
-class _Keys:
-    """Takes typed values out of a parsed TOML file and gathers what is wrong with them."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self._content = content
-        self.problems = list(unknown(content, _KEYS, "key"))
-
-    def text(self, key: str, *, required: bool = False) -> str | None:
-        value = self._content.get(key)
-        if value is None and not required:
-            return None
-        if isinstance(value, str) and value.strip():
-            return value
-        self._report(key, "text", value)
-        return None
-
-    def table(self, key: str) -> str:
-        name = self.text(key, required=True)
-        if name is None:
-            return ""
-        if Path(name).suffix.lower() not in (".csv", ".parquet"):
-            self._report(key, "a .csv or .parquet file", name)
-        if is_absolute(name):
-            self._report(key, "a path relative to the dataset file", name)
-        return name
-
-    def value_range(self, key: str) -> tuple[float, float] | None:
-        return self._pair(key, "[low, high] with low < high", lambda low, high: low < high)
-
-    def spacing(self, key: str) -> Spacing | None:
-        return self._pair(key, "[dy, dx], two positive numbers in mm", lambda dy, dx: dy > 0 and dx > 0)
-
-    def lesion_in(self, key: str) -> tuple[str, ...]:
-        value = self._content.get(key, [])
-        if isinstance(value, list) and all(item in ("source", "target") for item in value):
-            return tuple(dict.fromkeys(value))
-        self._report(key, 'a list of "source" and "target"', value)
-        return ()
-
-    def scale(self, key: str) -> tuple[int, int]:
-        value = self._content.get(key, 1)
-        factors = value if isinstance(value, list) else [value, value]
-        if len(factors) == 2 and all(type(factor) is int and factor >= 1 for factor in factors):
-            return factors[0], factors[1]
-        self._report(key, "a whole number of at least 1, or [rows, columns] of such", value)
-        return 1, 1
-
-    def boolean(self, key: str) -> bool:
-        value = self._content.get(key, False)
-        if isinstance(value, bool):
-            return value
-        self._report(key, "true or false", value)
-        return False
-
-    def _pair(self, key: str, wanted: str, valid: Callable[[float, float], bool]) -> tuple[float, float] | None:
-        value = self._content.get(key)
-        if value is None:
-            return None
-        if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
-            first, second = float(value[0]), float(value[1])
-            if valid(first, second):
-                return first, second
-        self._report(key, wanted, value)
-        return None
-
-    def _report(self, key: str, wanted: str, value: object) -> None:
-        found = "nothing" if value is None else json.dumps(value, default=str)
-        self.problems.append(f"{key}: expected {wanted}, found {found}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

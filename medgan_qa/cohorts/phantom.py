@@ -72,6 +72,7 @@ class BrainPhantoms:
     phantom = True
     value_range = (0.0, 1.0)
     lesion_in = ("source", "target")
+    excluded = ()
 
     def __init__(
         self, source: str = "T2", target: str = "FLAIR", *, size: int = 64, people: int = 100, seed: int = COHORT_SEED
@@ -191,6 +192,7 @@ class BrainSlices:
     value_range = (0.0, 1.0)
     lesion_in = ("source",)
     target_domain = None
+    excluded = ()
 
     def __init__(
         self,

@@ -13,17 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from medgan_qa.cohorts._keys import DATE, is_date
 from medgan_qa.cohorts._problems import collected, is_absolute, unknown
 from medgan_qa.cohorts.cohort import PARTITIONS, Case, Partition
-from medgan_qa.cohorts.description import Description
-from medgan_qa.cohorts.readers import SUFFIXES, suffix_of
 from medgan_qa.errors import DatasetError
 
 FILE_COLUMNS = ("image", "target", "lesion_mask")
 """Columns that name a file, relative to the dataset file."""
 
+LARGEST_TABLE = 2**26
+"""Bytes that a table may have as CSV, or unpack to as Parquet."""
+
 _REQUIRED = ("case_id", "patient_id", "partition", "image")
-_COLUMNS = (*_REQUIRED, "target", "lesion_mask", "annotated", "site", "synthetic", "label")
+_COLUMNS = (
+    *_REQUIRED,
+    "target",
+    "lesion_mask",
+    "annotated",
+    "site",
+    "synthetic",
+    "label",
+    "volume",
+    "slice",
+    "study",
+    "scanner",
+    "acquired",
+)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -56,7 +71,7 @@ def read_cases(path: Path) -> tuple[list[Case], list[Row]]:
         f"{path.name}: {len(problems)} problem(s) in the table of cases",
         problems,
         expected="one row a case with the columns " + ", ".join(_REQUIRED),
-        where=path,
+        where=path.name,
         todo="Correct these rows; the header is row 1.",
     )
 
@@ -71,20 +86,33 @@ def _records(path: Path) -> list[list[str]]:
         raise DatasetError(
             f"{path.name}, the table of cases, cannot be read",
             expected="a CSV file in UTF-8 with commas, or a Parquet file",
-            found=f"{type(error).__name__}: {error}",
-            where=path,
+            found=_said(path, error),
+            where=path.name,
             todo="Correct `cases` in the dataset file, or export the table again.",
         ) from error
 
 
+def _said(path: Path, error: Exception) -> str:
+    """What a library says, without the path that it may name."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return f"{type(error).__name__}: {error}".replace(str(path), path.name)[:300]
+
+
 def _csv_records(path: Path) -> list[list[str]]:
+    if path.stat().st_size > LARGEST_TABLE:
+        raise ValueError(f"a table of more than {LARGEST_TABLE} bytes")
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.reader(file, strict=True))
 
 
 def _parquet_records(path: Path) -> list[list[str]]:
     import pandas as pd
+    import pyarrow.parquet as pq
 
+    about = pq.read_metadata(path)
+    if sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)) > LARGEST_TABLE:
+        raise ValueError(f"a table that unpacks to more than {LARGEST_TABLE} bytes")
     # The Arrow backend keeps integers with gaps from becoming floats, and so 7 from becoming 7.0.
     frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="pyarrow")
     if frame.index.name is not None:
@@ -118,7 +146,7 @@ def _duplicates(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         case_id = row.cells.get("case_id")
         if case_id is not None and first.setdefault(case_id, row.number) != row.number:
-            yield f"row {row.number}: case_id {case_id!r} stands already in row {first[case_id]}"
+            yield f"row {row.number}: case_id stands already in row {first[case_id]}"
 
 
 def _case(row: Row, problems: list[str]) -> Case | None:
@@ -133,6 +161,9 @@ def _case(row: Row, problems: list[str]) -> Case | None:
     if has_mask and not annotated:
         found.append("annotated is false, but a lesion_mask is given")
     synthetic = _boolean(cells, "synthetic", False, found)
+    place = _slice_index(cells, found)
+    if "acquired" in cells and not is_date(cells["acquired"]):
+        found.append(f"acquired is not {DATE}")
     problems += [f"row {row.number}: {problem}" for problem in found]
     if found:
         return None
@@ -143,10 +174,15 @@ def _case(row: Row, problems: list[str]) -> Case | None:
         has_target="target" in cells,
         annotated=annotated,
         has_mask=has_mask,
-        site=cells.get("site"),
         synthetic=synthetic,
-        label=cells.get("label"),
         attributes={name.removeprefix("attr."): cell for name, cell in cells.items() if name.startswith("attr.")},
+        site=cells.get("site"),
+        label=cells.get("label"),
+        volume=cells.get("volume"),
+        slice_index=place,
+        study=cells.get("study"),
+        scanner=cells.get("scanner"),
+        acquired=cells.get("acquired"),
     )
 
 
@@ -155,10 +191,8 @@ def _name_problems(cells: dict[str, str]) -> Iterator[str]:
         name = cells.get(column)
         if name is None:
             continue
-        if suffix_of(Path(name)) is None:
-            yield f"{column} {name!r} ends in none of {', '.join(SUFFIXES)}"
-        if is_absolute(name):
-            yield f"{column} {name!r} is absolute; a path relative to the dataset file is expected"
+        if is_absolute(name) or "://" in name:
+            yield f"{column} is absolute; a path relative to the dataset file is expected"
 
 
 def _boolean(cells: dict[str, str], column: str, default: bool, problems: list[str]) -> bool:
@@ -170,31 +204,13 @@ def _boolean(cells: dict[str, str], column: str, default: bool, problems: list[s
     return _BOOLEANS.get(cell.lower(), default)
 
 
-def require_files(description: Description, rows: Sequence[Row]) -> None:
-    """Check that every file that the rows name is there.
-
-    Raises:
-        DatasetError: one error that counts the missing files and shows the first ten.
-    """
-    folder = description.path.parent
-    missing = [
-        f"row {row.number}, {column}: {row.cells[column]}"
-        for row in rows
-        for column in FILE_COLUMNS
-        if column in row.cells and not _is_file(folder / row.cells[column])
-    ]
-    if missing:
-        raise collected(
-            f"{len(missing)} file(s) that {description.table.name} lists are missing",
-            missing,
-            expected=f"every listed file, relative to {folder}",
-            where=description.table,
-            todo="Put the files in place, or correct the paths.",
-        )
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # e.g. a name longer than the file system allows
-        return False
+def _slice_index(cells: dict[str, str], problems: list[str]) -> int | None:
+    cell = cells.get("slice")
+    if cell is None:
+        return None
+    if "volume" not in cells:
+        problems.append("slice is given without the volume that it is a slice of")
+    if not (cell.isascii() and cell.isdigit() and len(cell) < 10):
+        problems.append(f"slice {cell!r} is no whole number of at least 0")
+        return None
+    return int(cell)

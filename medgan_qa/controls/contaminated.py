@@ -8,6 +8,7 @@ flipped every second time that it is read (H4).
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from dataclasses import replace
 from typing import Literal, get_args
@@ -30,7 +31,10 @@ Kind = Literal[
     "scale",
     "gamma",
     "noise",
+    "strong noise",
     "blur",
+    "crop",
+    "compressed",
     "relabelled",
     "generated",
     "unstable",
@@ -108,7 +112,31 @@ def augmented(image: Float, kind: str, g: np.random.Generator) -> Float:
         return moved(image, degrees=0.0, scale=float(g.choice([g.uniform(0.92, 0.97), g.uniform(1.03, 1.08)])))
     if kind == "blur":
         return np.asarray(ndimage.gaussian_filter(image, float(g.uniform(0.6, 1.2))), np.float32)
+    if kind == "strong noise":
+        return np.asarray(image + 0.05 * g.standard_normal(image.shape), np.float32)
+    if kind == "crop":
+        return cropped(image, float(g.uniform(0.85, 0.95)), g)
+    if kind == "compressed":
+        return compressed(image, int(g.integers(30, 71)))
     return image.copy()
+
+
+def cropped(image: Float, share: float, g: np.random.Generator) -> Float:
+    """A part of an image, `share` of each side, at a place drawn by `g`, enlarged to the size of the whole."""
+    sides = [round(share * side) for side in image.shape]
+    top, left = (int(g.integers(0, whole - side + 1)) for whole, side in zip(image.shape, sides, strict=True))
+    part = image[top : top + sides[0], left : left + sides[1]]
+    factors = [whole / side for whole, side in zip(image.shape, sides, strict=True)]
+    return np.asarray(ndimage.zoom(part, factors, order=1, grid_mode=True, mode="nearest"), np.float32)
+
+
+def compressed(image: Float, quality: int) -> Float:
+    """An image after JPEG at a quality from 1 to 95, in 256 grey levels; what lies outside unit range is clipped."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float32) / np.float32(255)
 
 
 def moved(image: Float, degrees: float, scale: float) -> Float:

@@ -32,10 +32,18 @@ TABLES: dict[str, str] = {
 }
 """The module of each suite whose `CONTROLS` names its controls."""
 
+MORE: dict[str, tuple[tuple[str, str], ...]] = {
+    "augmentation": (("medgan_qa.controls.augmenting_samplers", "LABELLED"),),
+    "synthesis": (("medgan_qa.controls.augmenting_samplers", "CONTROLS"),),
+}
+"""Further modules of a suite, and what its controls are called there."""
+
 
 def controls(suite: str) -> Mapping[str, NamedControl]:
     """The controls of a suite, by name."""
     named: Mapping[str, NamedControl] = import_module(TABLES[suite]).CONTROLS
+    for module, table in MORE.get(suite, ()):
+        named = {**named, **getattr(import_module(module), table)}
     return named
 
 

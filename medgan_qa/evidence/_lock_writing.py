@@ -26,7 +26,7 @@ from medgan_qa.evidence._lock_file import (
     names,
     read_lock,
 )
-from medgan_qa.evidence._new_file import write_new
+from medgan_qa.new_file import write_new
 
 
 def make_lock(

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from medgan_qa.errors import ConfigurationError, InputError, MedganQAError, OutputError
 from medgan_qa.evidence._cms import PrivateKey
-from medgan_qa.evidence.keys import encryption, keys_folder, password, store
+from medgan_qa.evidence.keys import encryption, password
+from medgan_qa.key_folder import keys_folder, store
 
 P12 = "MEDGAN_QA_SEAL_P12"
 """Environment variable: a PKCS #12 file with the certificate and key that PDFs are sealed with."""

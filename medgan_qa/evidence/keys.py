@@ -14,11 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from medgan_qa.digests import sha256
-from medgan_qa.errors import ConfigurationError, InputError, MedganQAError, OutputError
-from medgan_qa.evidence._new_file import write_new
+from medgan_qa.errors import ConfigurationError, InputError, MedganQAError
+from medgan_qa.key_folder import keys_folder, store
+from medgan_qa.new_file import write_new
 
-FOLDER = "MEDGAN_QA_KEYS"
-"""Environment variable: the folder of the keys [~/.local/share/medgan-qa/keys]."""
 PASSWORD = "MEDGAN_QA_KEY_PASSWORD"
 """Environment variable: passphrase that new keys are encrypted with, and encrypted keys are opened with."""
 
@@ -50,19 +49,6 @@ class Key(NamedTuple):
 def keyid(public: bytes) -> str:
     """The short name of a raw public key."""
     return sha256(public)[:16]
-
-
-def keys_folder() -> Path:
-    """Where keys lie unless the user names another file.
-
-    Raises:
-        OutputError: there is no home folder.
-    """
-    given = os.environ.get(FOLDER)
-    try:
-        return Path(given) if given else Path.home() / ".local" / "share" / "medgan-qa" / "keys"
-    except RuntimeError as error:
-        raise _no_folder(Path("~"), str(error)) from error
 
 
 def password() -> bytes | None:
@@ -114,33 +100,6 @@ def signing_key(path: Path | None, name: str) -> Key:
     return as_key(_read_private(place), place, made=made)
 
 
-def make_folder() -> Path:
-    """The key folder, made if need be so that nobody else can read it.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    folder = keys_folder()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _no_folder(folder, str(error)) from error
-    return folder
-
-
-def store(place: Path, content: bytes) -> bool:
-    """Write a secret that does not exist yet, readable by its owner alone; False if somebody else was faster.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    make_folder()
-    try:
-        return write_new(place, content, 0o600)
-    except OSError as error:
-        raise _no_folder(place, str(error)) from error
-
-
 def _make(place: Path) -> bool:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption())
@@ -151,16 +110,6 @@ def _make(place: Path) -> bool:
     )
     write_new(place.with_suffix(".pub.pem"), public)
     return True
-
-
-def _no_folder(place: Path, found: str) -> OutputError:
-    return OutputError(
-        "The key cannot be written.",
-        expected="a folder that can be written",
-        found=found,
-        where=place,
-        todo=f"Set ${FOLDER} to a folder of yours that can be written, or give a key of your own with --key.",
-    )
 
 
 def _read_private(path: Path) -> Ed25519PrivateKey:

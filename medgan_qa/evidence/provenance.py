@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 import medgan_qa
+from medgan_qa.cohorts.pseudonyms import Pseudonyms, looks_direct
 
 NAME = "medgan-qa"
 FOR_DEVELOPERS = frozenset({"dev"})
@@ -27,6 +28,10 @@ HIDDEN = "***"
 # Letters only, so that api-key, API_KEY and apiKey are one word.
 SECRET_WORDS = ("password", "passwd", "passphrase", "secret", "token", "apikey", "credential")
 USERINFO = re.compile(r"://[^/?#\s]*@")
+FREE_TEXT = ("--allow", "--document-id", "--document-revision", "--modification", "--name", "--reason")
+"""Options whose value is somebody's words, never a path."""
+FILES = (".csv", ".json", ".onnx", ".parquet", ".pem", ".pt", ".pt2", ".safetensors", ".toml")
+SEPARATORS = re.compile(r"[/\\]+")
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
@@ -213,30 +218,59 @@ def determinism() -> dict[str, Any]:
 
 
 def command_line(argv: Sequence[str]) -> list[str]:
-    """The command without secrets, and without characters that JSON cannot hold.
+    """The command without secrets, without folders, and without characters that JSON cannot hold.
 
     The value of an option or assignment whose name speaks of a secret (password, passphrase, secret, token, API key,
     credential) becomes `***`, and URLs lose their user and password. An option hides what follows it whatever that is,
     because a secret may look like an option. Options that name a file with a key keep it.
+
+    A path keeps its last part alone, because folders are named after patients and people; where that looks like an
+    identifier of a patient too, it becomes a pseudonym. The values of options in `FREE_TEXT` stay as they are.
     """
     shown: list[str] = []
-    hide_next = False
+    before = ""
     for argument in argv:
-        if hide_next:
+        if _hides_next(before):
             shown.append(HIDDEN)
-            hide_next = False
+            before = ""
             continue
-        hide_next = argument.startswith("-") and "=" not in argument and _is_secret(argument)
-        readable = argument.encode("utf-8", "backslashreplace").decode()
-        shown.append(_without_values(USERINFO.sub("://", readable)))
+        readable = USERINFO.sub("://", argument.encode("utf-8", "backslashreplace").decode())
+        shown.append(_without_values(readable, is_text=before in FREE_TEXT))
+        before = argument
     return shown
 
 
-def _without_values(argument: str) -> str:
+def _hides_next(option: str) -> bool:
+    return option.startswith("-") and "=" not in option and _is_secret(option)
+
+
+def _without_values(argument: str, *, is_text: bool = False) -> str:
     name, sign, value = argument.partition("=")
     if not sign:
+        return argument if is_text else _last_part(argument)
+    shown = HIDDEN if _is_secret(name) else _without_values(value, is_text=is_text or name in FREE_TEXT)
+    return f"{name if is_text else _last_part(name)}={shown}"
+
+
+def _last_part(argument: str) -> str:
+    """The name of a file or folder without those that it lies in; anything else as it is."""
+    if "://" in argument and not argument.startswith("file:"):
         return argument
-    return f"{name}={HIDDEN if _is_secret(name) else _without_values(value)}"
+    parts = [part for part in SEPARATORS.split(argument) if part]
+    is_path = len(parts) > 1 or SEPARATORS.search(argument) or argument.lower().endswith(FILES) or _exists(argument)
+    if not parts or not is_path:
+        return argument
+    suffix = next((suffix for suffix in FILES if parts[-1].lower().endswith(suffix)), "")
+    if not looks_direct(parts[-1].lower().removesuffix(suffix)):
+        return parts[-1]
+    return Pseudonyms().of("file", parts[-1]) + suffix
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # too long, or no name at all
+        return False
 
 
 def _is_secret(name: str) -> bool:

@@ -15,11 +15,11 @@ from medgan_qa import __version__
 from medgan_qa.digests import sha256
 from medgan_qa.errors import InputError, OutputError
 from medgan_qa.evidence import _cms
-from medgan_qa.evidence._new_file import replace
 from medgan_qa.evidence._seal_check import FIELD, Range, SealState, check_seal, signed_digest, unsealed_bytes
 from medgan_qa.evidence._seal_identity import SealIdentity, seal_identity
 from medgan_qa.evidence.dsse import sign_statement, statement
 from medgan_qa.evidence.keys import Key, as_key, signing_key
+from medgan_qa.new_file import replace
 
 __all__ = [
     "FIELD",

@@ -20,13 +20,13 @@ from typing import Any, Literal, get_args
 from medgan_qa import __version__
 from medgan_qa.digests import sha256
 from medgan_qa.errors import ConfigurationError, IntegrityError, OutputError
-from medgan_qa.evidence._new_file import write_new
 from medgan_qa.evidence._run_files import RECORD, file_problem, inside, read_record_bytes
 from medgan_qa.evidence._signature_files import DISPOSITION, FOLDER, SIGNATURE, numbered
 from medgan_qa.evidence._signature_rows import Disposition, Signature, dispositions, signatures
 from medgan_qa.evidence.dsse import sign_statement, statement
 from medgan_qa.evidence.keys import signing_key
 from medgan_qa.evidence.records import load_record
+from medgan_qa.new_file import write_new
 from medgan_qa.record import Criterion, Record, Verdict
 
 __all__ = [

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 BoolMask = NDArray[np.bool_]
 Spacing = tuple[float, float]
+Spacing3d = tuple[float, float, float]
 
 ROUNDING = 1e-9
 """Slack of comparisons at a limit: a pixel at exactly the asked distance belongs, whatever the last bit says."""
@@ -22,11 +23,25 @@ def mask2d(mask: Any, name: str, shape: tuple[int, ...] | None = None) -> BoolMa
         TypeError: not bool. Scores and logits are non-zero almost everywhere and would count as lesion.
         ValueError: not two-dimensional, or not of `shape`.
     """
+    return _mask(mask, name, shape, 2, "two-dimensional (H, W)")
+
+
+def mask3d(mask: Any, name: str, shape: tuple[int, ...] | None = None) -> BoolMask:
+    """`mask` as a (D, H, W) bool array.
+
+    Raises:
+        TypeError: not bool.
+        ValueError: not three-dimensional, or not of `shape`.
+    """
+    return _mask(mask, name, shape, 3, "three-dimensional (D, H, W)")
+
+
+def _mask(mask: Any, name: str, shape: tuple[int, ...] | None, axes: int, words: str) -> BoolMask:
     array = np.asarray(mask)
     if array.dtype != np.bool_:
         raise TypeError(f"{name} must be a bool mask, got dtype {array.dtype}; threshold it first")
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be two-dimensional (H, W), got shape {array.shape}")
+    if array.ndim != axes:
+        raise ValueError(f"{name} must be {words}, got shape {array.shape}")
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
@@ -70,6 +85,18 @@ def spacing2d(spacing: Spacing) -> Spacing:
     if values.shape != (2,) or not np.isfinite(values).all() or (values <= 0).any():
         raise ValueError(f"spacing must be two positive numbers (dy, dx) in mm, got {spacing!r}")
     return float(values[0]), float(values[1])
+
+
+def spacing3d(spacing: Spacing3d) -> Spacing3d:
+    """Voxel spacing (dz, dy, dx) in mm.
+
+    Raises:
+        ValueError: not three positive finite numbers.
+    """
+    values = np.asarray(spacing, dtype=np.float64)
+    if values.shape != (3,) or not np.isfinite(values).all() or (values <= 0).any():
+        raise ValueError(f"spacing must be three positive numbers (dz, dy, dx) in mm, got {spacing!r}")
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def labelled(mask: BoolMask) -> NDArray[np.int32]:

@@ -10,15 +10,28 @@ from numpy.typing import NDArray
 
 from medgan_qa.metrics._alignment import Float
 from medgan_qa.metrics._polar import Poses, Rings, poses
-from medgan_qa.metrics._prepared import Prepared
+from medgan_qa.metrics._prepared import Prepared, cut_off
 from medgan_qa.metrics._similarity import Layout
 from medgan_qa.metrics.neighbours import nearest_neighbors
 from medgan_qa.metrics.points import spread
 
-BY_SIGNATURE, BY_SHIFT = 64, 12
-"""Candidates that go on to the comparison of poses: about the foreground, and about the frame for each shift."""
+BY_SIGNATURE, BY_WINDOW = 64, 12
+"""Candidates that go on to the comparison of poses: about the foreground, and in each window of the frame."""
 BY_POSE, OUTRIGHT = 6, 2
 """Candidates a view that go on to be laid out: the best by pose, and the nearest by signature."""
+POSED = 3
+"""The best by pose, and by signature, of each window that are held against those of the others."""
+OF_A_GROUP, LAYOUTS_OF_A_GROUP = 2, 4
+"""The most candidates of one group, and layouts of them: slices of one volume must not crowd out everything else."""
+MOST_OWN = 256
+"""Images of a query's own group that may stand among its nearest without costing it a candidate."""
+STEP = 0.1
+"""Distance of neighbouring windows in units of half the shorter side of the image."""
+WINDOWS: tuple[tuple[float, int], ...] = ((1.0, 1), (0.9, 1), (0.8, 2))
+"""Windows that a reference is read in, where the foreground of a query is cut off: side over that of the image, and
+steps from the middle each way. They undo shifts and crops."""
+AXES = 48
+"""Directions of signatures that windows are compared in, those of most spread."""
 RUN = 1 << 13
 """Pairs whose poses a thread compares at once: bounds memory to some ten megabytes."""
 
@@ -49,53 +62,94 @@ class Candidates(NamedTuple):
 class _Whitened:
     """Signatures in units of their own spread, so that no ring drowns the others."""
 
-    def __init__(self, references: Float) -> None:
+    def __init__(self, references: Float, axes: int | None = None) -> None:
         self.mean = references.mean(axis=0)
         apart = (references - self.mean).astype(np.float64)
-        energy, self.axes = np.linalg.eigh(apart.T @ apart / max(len(references) - 1, 1))
+        energy, every = np.linalg.eigh(apart.T @ apart / max(len(references) - 1, 1))
+        kept = slice(0 if axes is None else max(len(energy) - axes, 0), None)
         # Directions of hardly any spread hold rounding and noise; the median keeps them from being blown up.
-        self.scale = np.sqrt(np.maximum(energy, 0) + max(float(np.median(energy)), 0.0) + 1e-12)
+        scale = np.sqrt(np.maximum(energy, 0) + max(float(np.median(energy)), 0.0) + 1e-12)
+        self.axes = (every / scale)[:, kept]
 
     def __call__(self, signatures: Float) -> Float:
-        white: Float = ((signatures - self.mean) @ self.axes / self.scale).astype(np.float32)
+        white: Float = ((signatures - self.mean) @ self.axes).astype(np.float32)
         return white
 
 
-def of_others(queries: Prepared, references: Prepared, own: Index, labels: Index) -> Candidates:
-    """The best few references of other groups, by signature and pose in either view."""
-    every, cut = np.arange(len(queries)), np.flatnonzero(_cut_off(queries.weight))
-    parts = [_viewed((queries.about_foreground,), references.about_foreground, every, own, labels, BY_SIGNATURE)]
-    if cut.size:
-        parts.append(_viewed(queries.about_frame, references.unmoved, cut, own, labels, BY_SHIFT))
+class Groups(NamedTuple):
+    """Which images are of one patient, and which pairs are worth a search for crops."""
+
+    own: Index
+    """(Q,) group of each query."""
+    labels: Index
+    """(N,) group of each reference."""
+    asked: Bool
+    """(Q,) queries that are searched for crops of all references."""
+    known: Bool
+    """(N,) references that all queries are searched for crops of."""
+
+
+def of_others(queries: Prepared, references: Prepared, groups: Groups) -> Candidates:
+    """The best few references of other groups, by signature and pose, about the foreground and in the frame."""
+    every = np.arange(len(queries))
+    whole = (queries.about_foreground, references.about_foreground)
+    parts = [_best(*_nearest(*whole, every, np.arange(len(references)), groups, BY_SIGNATURE, None), groups)]
+    cut = cut_off(queries.weight, queries.reach)
+    for rows, columns in (
+        (cut & groups.asked, np.ones(len(references), bool)),
+        (cut & ~groups.asked, groups.known),
+    ):
+        if rows.any() and columns.any():
+            parts.append(_windowed(queries, references, np.flatnonzero(rows), np.flatnonzero(columns), groups))
     return Candidates.joined(parts)
 
 
-def _cut_off(weight: Float) -> Bool:
-    """(N,) whether the foreground reaches the border of the image."""
-    border = np.stack(
-        [weight[:, side].max(axis=1) for side in (0, -1)] + [weight[:, :, s].max(axis=1) for s in (0, -1)]
-    )
-    cut: Bool = border.max(axis=0) > 0.5
-    return cut
+def _windowed(queries: Prepared, references: Prepared, rows: Index, columns: Index, groups: Groups) -> Candidates:
+    """Candidates of which the query may be a shifted version or a crop."""
+    asked = queries.window((0.0, 0.0), 1.0)
+    found, scores = [], []
+    for scale, steps in WINDOWS:
+        for place in np.ndindex(2 * steps + 1, 2 * steps + 1):
+            shift = (STEP * (place[0] - steps), STEP * (place[1] - steps))
+            known = references.window(shift, scale, columns)
+            near, score = _nearest(asked, known, rows, columns, groups, BY_WINDOW, AXES)
+            # How much nearer than the others in this window: windows have scales of their own.
+            farthest = np.zeros(len(queries))
+            np.maximum.at(farthest, near.query, score[1])
+            score[1] /= np.maximum(farthest[near.query], 1e-9)
+            few = (rank_within(near.query, score[0]) < POSED) | (rank_within(near.query, score[1]) < POSED)
+            found.append(near.where(few))
+            scores.append(score[:, few])
+    return _best(Candidates.joined(found), np.concatenate(scores, axis=1), groups)
 
 
-def _viewed(views: Sequence[Rings], references: Rings, rows: Index, own: Index, labels: Index, keep: int) -> Candidates:
-    """Candidates of some queries in one or several views: the best by pose and the nearest by signature."""
-    white = _Whitened(references.signatures)
-    known = white(references.signatures)
-    k = min(len(labels), keep + int(np.bincount(labels).max(initial=0)))
-    parts, nearness = [], []
-    for view in views:
-        near = nearest_neighbors(white(view.signatures[rows]), known, k)
-        other: Any = labels[near.index] != own[rows][:, None]
-        at, column = np.nonzero(other & (other.cumsum(axis=1) <= keep))
-        found, correlation = _posed(view, references, rows[at], near.index[at, column])
-        parts.append(found)
-        nearness.append(np.stack([-correlation, near.distance[at, column]]))
-    found, (by_pose, by_signature) = Candidates.joined(parts), np.concatenate(nearness, axis=1)
-    return found.where(
-        (rank_within(found.query, by_pose) < BY_POSE) | (rank_within(found.query, by_signature) < OUTRIGHT)
-    )
+def _nearest(
+    asked: Rings, known: Rings, rows: Index, columns: Index, groups: Groups, keep: int, axes: int | None
+) -> tuple[Candidates, Vector]:
+    """The nearest of other groups by signature, laid out by pose, with (2, P) how far they are by pose and signature.
+
+    `known` are the rings of the references `columns`, `asked` those of all queries, of which `rows` are searched.
+    """
+    signatures = known.signatures
+    white = _Whitened(signatures, axes)
+    labels = groups.labels[columns]
+    most = min(int(np.bincount(labels).max(initial=0)), MOST_OWN)
+    near = nearest_neighbors(white(asked.signatures[rows]), white(signatures), min(len(columns), keep + most))
+    other = labels[near.index] != groups.own[rows][:, None]
+    at, column = np.nonzero(other & (other.cumsum(axis=1) <= keep))
+    chosen = near.index[at, column]
+    found, correlation = _posed(asked, known, rows[at], chosen)
+    return Candidates(found.query, columns[chosen], found.layout), np.stack([-correlation, near.distance[at, column]])
+
+
+def _best(found: Candidates, scores: Vector, groups: Groups) -> Candidates:
+    """The best by pose and the nearest by signature, not more than a few of one group."""
+    crowd = found.query * (int(groups.labels.max(initial=0)) + 1) + groups.labels[found.reference]
+    chosen = np.zeros(len(found.query), bool)
+    for score, count in zip(scores, (BY_POSE, OUTRIGHT), strict=True):
+        few = rank_within(crowd, score) < LAYOUTS_OF_A_GROUP
+        chosen |= rank_within(found.query, np.where(few, score, np.inf)) < count
+    return found.where(chosen)
 
 
 def _posed(queries: Rings, references: Rings, query: Index, reference: Index) -> tuple[Candidates, Float]:
@@ -147,7 +201,7 @@ def of_own(queries: Prepared, references: Prepared, own: Index, labels: Index) -
     few = rank_within(query, distance) < BY_POSE + OUTRIGHT
     views = (
         (queries.about_foreground, references.about_foreground),
-        (queries.unmoved, references.unmoved),
+        (queries.window((0.0, 0.0), 1.0), references.window((0.0, 0.0), 1.0)),
     )
     parts = [_posed(one, other, query[few], reference[few])[0] for one, other in views]
     return Candidates.joined(parts)

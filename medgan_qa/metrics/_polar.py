@@ -89,10 +89,18 @@ def foreground_rings(smooth: Float, weight: Float) -> Rings:
     return _read(smooth, weight, centre.astype(np.float32), radius.astype(np.float32))
 
 
-def frame_rings(smooth: Float, weight: Float, shift: tuple[float, float]) -> Rings:
-    """Images about the middle of their frame moved by `shift` (y, x), in units of half the shorter side."""
-    centre = np.tile(np.array(shift, np.float32), (len(smooth), 1))
-    return _read(smooth, weight, centre, np.full(len(smooth), IN_FRAME, np.float32))
+def frame_rings(smooth: Float, weight: Float, reach: Float, shift: tuple[float, float], scale: float = 1.0) -> Rings:
+    """Images about a place of their frame.
+
+    Args:
+        smooth: (N, h, w).
+        weight: (N, h, w).
+        reach: (N, 2) how far each image reaches from its middle, in units of half the shorter side of the grid.
+        shift: (y, x) of that place from the middle, in units of half the shorter side of each image.
+        scale: of the rings.
+    """
+    short = reach.min(axis=1)
+    return _read(smooth, weight, short[:, None] * np.array(shift, np.float32), np.float32(IN_FRAME * scale) * short)
 
 
 def _read(smooth: Float, weight: Float, centre: Float, radius: Float) -> Rings:

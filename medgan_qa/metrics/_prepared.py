@@ -22,13 +22,14 @@ SILHOUETTE = 1 / 26
 """The same before the foreground is read."""
 ON_RINGS = 1 / 42
 """The same before an image is read on rings."""
-SHIFTS = (-0.08, 0.0, 0.08)
-"""Shifts of the query along each axis, of half the shorter side, that are tried about the middle of the frame."""
 LOCAL, FLOOR = 1 / 21, 0.15
 """Reach of a local mean (standard deviation, share of the shorter side), and share of the contrast on the whole that is
 added to the local one."""
 
+ALL = slice(None)
+
 Bool = NDArray[np.bool_]
+Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Prepared:
 
     shape: tuple[int, int]
     """Of the images as they were given."""
+    raw: Float
+    """(N, h, w) not smoothed."""
     fine: Float
     """(N, h, w) smoothed a little."""
     fine_detail: Float
@@ -48,36 +51,76 @@ class Prepared:
     coarse_detail: Float
     weight: Float
     """(N, h', w') soft foreground on the coarse grid."""
+    reach: Float
+    """(N, 2) how far down and across the image reaches from the middle of the grid, in units of half the shorter side
+    of the grid."""
     about_foreground: Rings
-    about_frame: tuple[Rings, ...]
-    """Of every shift of `SHIFTS`, the unmoved one in the middle."""
 
     def __len__(self) -> int:
         return len(self.fine)
 
     @property
-    def unmoved(self) -> Rings:
-        """About the middle of the frame as it is."""
-        return self.about_frame[len(self.about_frame) // 2]
+    def grain(self) -> float:
+        """Standard deviation, in pixels of the fine grid, of the smoothing of `fine`."""
+        return SMOOTHING * float(min(self.fine.shape[1:]))
+
+    def window(self, shift: tuple[float, float], scale: float, chosen: Index | slice = ALL) -> Rings:
+        """Images read about a place of their own: the rings that a crop of `scale` of the side would have there.
+
+        Args:
+            shift: (y, x) of the middle of the window, in units of half the shorter side.
+            scale: side of the window over that of the image.
+            chosen: which images.
+        """
+        return frame_rings(self.coarse[chosen], self.weight[chosen], self.reach[chosen], shift, scale)
 
 
-def prepared(images: Any) -> Prepared:
+def prepared(images: Any, extent: Any = None) -> Prepared:
     """Images (N, H, W), finite and in unit range, ready to be searched.
+
+    Args:
+        images: all on one grid.
+        extent: (N, 2) rows and columns in the middle of the grid that hold each image, see
+            `medgan_qa.metrics._working`; None: all of it.
 
     Raises:
         ValueError: another shape, or an image that is not finite.
     """
     stack = image_stack(images, "images")
     shape = (stack.shape[1], stack.shape[2])
+    held = np.tile(np.array(shape, np.float32), (len(stack), 1)) if extent is None else np.asarray(extent, np.float32)
     fine, coarse = (_grid(shape, side) for side in (FINE_PX, COARSE_PX))
-    short = min(shape)
+    short, reach = min(shape), held / min(shape)
+    raw = stack if fine == shape else _resampled(stack, fine, 0.0)
     smooth = _resampled(stack, fine, SMOOTHING * short)
-    foreground = soft_foreground(_resampled(stack, fine, SILHOUETTE * short))
+    foreground = soft_foreground(_resampled(stack, fine, SILHOUETTE * short)) * _inside(reach, fine)
     on_rings, weight = _resampled(stack, coarse, ON_RINGS * short), _resampled(foreground, coarse, 0.0)
-    frame = tuple(frame_rings(on_rings, weight, (y, x)) for y in SHIFTS for x in SHIFTS)
     about = foreground_rings(on_rings, weight)
     detail, rough = (_over(x, normalised_detail) for x in (smooth, on_rings))
-    return Prepared(shape, smooth, detail, foreground > 0.5, on_rings, rough, weight, about, frame)
+    return Prepared(shape, raw, smooth, detail, foreground > 0.5, on_rings, rough, weight, reach, about)
+
+
+def _inside(reach: Float, shape: tuple[int, int]) -> Float:
+    """(N, h, w) 1 where the grid holds an image, or (1, 1, 1) where all of it does."""
+    half = min(shape) / 2
+    if (reach * half >= np.array(shape) / 2 - 0.01).all():
+        return np.ones((1, 1, 1), np.float32)
+    y, x = (np.abs(np.arange(side) - (side - 1) / 2) / half for side in shape)
+    inside: Bool = (y[None, :, None] < reach[:, 0, None, None]) & (x[None, None, :] < reach[:, 1, None, None])
+    return inside.astype(np.float32)
+
+
+def cut_off(weight: Float, reach: Float) -> Bool:
+    """(N,) whether the foreground (N, h, w) reaches the border of the image, of whose extent `reach` is the half."""
+    half = min(weight.shape[1:]) / 2
+    middle = (np.array(weight.shape[1:]) - 1) / 2
+    first = np.maximum(np.ceil(middle - reach * half), 0).astype(np.intp)
+    last = np.array(weight.shape[1:]) - 1 - first
+    every = np.arange(len(weight))
+    rows = [weight[every, side[:, 0]].max(axis=1) for side in (first, last)]
+    columns = [weight[every, :, side[:, 1]].max(axis=1) for side in (first, last)]
+    cut: Bool = np.max([*rows, *columns], axis=0) > 0.5
+    return cut
 
 
 def normalised_detail(images: Float) -> Float:
@@ -86,12 +129,30 @@ def normalised_detail(images: Float) -> Float:
     Where an image is flat, its contrast on the whole keeps noise from being blown up.
     """
     shape = (images.shape[1], images.shape[2])
-    reach = LOCAL * min(shape)
-    rest = images - resampled(images, shape, reach)
-    energy = resampled(rest * rest, shape, reach)
-    floor = FLOOR * np.sqrt(energy.mean(axis=(1, 2), keepdims=True))
-    detail: Float = rest / (np.sqrt(np.maximum(energy, 0)) + floor + np.float32(1e-6))
+    rest = images - resampled(images, shape, LOCAL * min(shape))
+    detail: Float = rest / _contrast(rest)
     return detail
+
+
+def local_contrast(images: Float) -> Float:
+    """(N, h, w) what `normalised_detail` divides by."""
+    return _contrast(images - resampled(images, (images.shape[1], images.shape[2]), LOCAL * min(images.shape[1:])))
+
+
+def _contrast(rest: Float) -> Float:
+    energy = resampled(rest * rest, (rest.shape[1], rest.shape[2]), LOCAL * min(rest.shape[1:]))
+    floor = FLOOR * np.sqrt(energy.mean(axis=(1, 2), keepdims=True))
+    contrast: Float = np.sqrt(np.maximum(energy, 0)) + floor + np.float32(1e-6)
+    return contrast
+
+
+def noise_left(shape: tuple[int, int], grain: float) -> float:
+    """Share of the variance of white noise that is left after smoothing by `grain` pixels and less the local mean."""
+    impulse = np.zeros((1, *shape), np.float32)
+    impulse[0, shape[0] // 2, shape[1] // 2] = 1
+    smooth = resampled(impulse, shape, grain)
+    left = smooth - resampled(smooth, shape, LOCAL * min(shape))
+    return float(np.square(left, dtype=np.float64).sum())
 
 
 def _over(images: Float, work: Callable[[Float], Float]) -> Float:

@@ -70,8 +70,12 @@ def grid(shape: tuple[int, int]) -> tuple[Float, Float]:
     return down.ravel().astype(np.float32), across.ravel().astype(np.float32)
 
 
-def warp(references: Float, index: Index, layout: Layout) -> Warped:
-    """The references `index` (P,) of (N, h, w), each laid out as its query."""
+def warp(references: Float, index: Index, layout: Layout, reach: Float) -> Warped:
+    """The references `index` (P,) of (N, h, w), each laid out as its query.
+
+    `reach` (N, 2): how far each reference reaches down and across from the middle of the grid, in units of half its
+    shorter side.
+    """
     height, width = references.shape[1:]
     half = np.float32(min(height, width) / 2)
     y, x = grid((height, width))
@@ -80,8 +84,10 @@ def warp(references: Float, index: Index, layout: Layout) -> Warped:
     # Flipping the reference is reading it at the mirrored place.
     to_x = np.where(layout.mirrored[:, None], -to_x, to_x) + np.float32((width - 1) / 2)
     to_y = (b * x + a * y + v) * half + np.float32((height - 1) / 2)
-    rim = np.float32(RIM * half) - np.float32(0.51)
-    inside = (to_x > rim) & (to_x < width - 1 - rim) & (to_y > rim) & (to_y < height - 1 - rim)
+    # The outermost half pixel of a picture is beyond the centres of its pixels.
+    far = half * (reach[index] - np.float32(RIM)) + np.float32(0.01)
+    inside = np.abs(to_x - np.float32((width - 1) / 2)) < far[:, 1:]
+    inside &= np.abs(to_y - np.float32((height - 1) / 2)) < far[:, :1]
     shape = (len(index), height, width)
     return Warped(sampled(references, index, to_y, to_x).reshape(shape), inside.reshape(shape))
 
@@ -90,6 +96,7 @@ def refined(
     queries: Float,
     weights: Float,
     references: Float,
+    reach: Float,
     pairs: tuple[Index, Index],
     start: Layout,
     steps: int,
@@ -101,6 +108,7 @@ def refined(
         queries: (Q, h, w).
         weights: (Q, h, w) how much each pixel of a query counts, in [0, 1].
         references: (N, h, w).
+        reach: (N, 2) as `warp` wants it.
         pairs: query and reference of each pair, (P,) each.
         start: rough layouts; what is off by more than some 15 degrees or an eighth of the image is not found.
         steps: how many.
@@ -111,7 +119,7 @@ def refined(
     motion = start.motion.copy()
     target, root = queries[pairs[0]], np.sqrt(weights[pairs[0]], dtype=np.float32)
     for _ in range(steps):
-        warped = warp(references, pairs[1], Layout(motion, start.mirrored))
+        warped = warp(references, pairs[1], Layout(motion, start.mirrored), reach)
         step = _step(target, root * warped.inside, warped.pixels, motion, y, x)
         motion = _held(motion + np.float32(pace) * step)
     return Layout(motion, start.mirrored)

@@ -23,6 +23,8 @@ from medgan_qa.metrics._arrays import labelled
 
 SPECK = 8
 """Pixels below which equal neighbours at the border are chance."""
+FILLINGS = 4
+"""Values that an image is looked at as filled with: those that stand on its border most often."""
 LINES = 8
 """Lines from each side that are looked at for repetition."""
 TRACE = 1e-6
@@ -64,7 +66,9 @@ def _filled(image: Float) -> float:
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
     values, counts = np.unique(border, return_counts=True)
     total = 0
-    for value in values[counts >= 3]:
+    # Filling is of few values; an image of few grey levels has many that stand on the border by chance.
+    order = np.argsort(-counts, kind="stable")[:FILLINGS]
+    for value in values[order][counts[order] >= 3]:
         labels = labelled(image == value)
         edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
         sizes = np.bincount(labels.ravel())[edge[edge > 0]]

@@ -7,6 +7,8 @@
 3. Layout. Gauss-Newton steps to the rotation, scale and shift under which the best candidates explain the image.
 4. Residual. The share of the foreground's variance that the candidate leaves unexplained once it has been laid over
    the image, given its gamma, gain and offset and, where that helps, been blurred.
+5. Noise. What of the residual is white noise is told from the finest differences of what is left: those of another
+   anatomy are coarser. Less that noise, a noisy copy leaves next to nothing.
 
 The residual has no natural limit: calibrate it on pairs of different patients (`medgan_qa.stats.low_tail`).
 
@@ -25,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.metrics._alignment import Float, gamma_between, resampled, unexplained
-from medgan_qa.metrics._copy_candidates import Candidates, blocks, of_others, of_own, rank_within
+from medgan_qa.metrics._copy_candidates import OF_A_GROUP, Candidates, Groups, blocks, of_others, of_own, rank_within
 from medgan_qa.metrics._groups import encoded
+from medgan_qa.metrics._noise import noise_share
 from medgan_qa.metrics._prepared import Prepared, normalised_detail, prepared
 from medgan_qa.metrics._similarity import Layout, refined, warp
 from medgan_qa.metrics.points import spread
@@ -37,8 +40,11 @@ ROUGHLY, LAID_OUT = 8, 4
 """Candidates of an image that are laid out, and that are laid out by their detail."""
 COVERED = 0.6
 """Share of the foreground that has to come from inside the reference."""
-BLURS = (0.0, 0.8, 1.4)
-"""Standard deviations, in pixels of the fine grid, of blurs that are tried."""
+BLURS = (0.0, 0.8, 1.4, -1.0)
+"""Standard deviations, in pixels of the fine grid, of blurs of the reference that are tried; below 0, of the query: a
+reference that is enlarged is less sharp."""
+NOISE_KEPT = 0.1
+"""Share of a residual that is not taken for noise, whatever its finest differences say."""
 COARSE_PACE, FINE_PACE = 0.55, 0.85
 """Share of a Gauss-Newton step that is made on each grid."""
 BATCH = 128
@@ -58,8 +64,11 @@ class ClosePairs:
     reference: Index
     residual: Vector
     """Share of the variance of the query's detail not explained by the reference, in [0, 1]; 0: the same image."""
+    quiet: Vector
+    """The same less the part that is white noise, at least a tenth of it."""
     rivals: Vector
-    """What the next candidates leave unexplained, their median, on the coarse grid; NaN where there is none."""
+    """What the next candidates of other groups leave unexplained, their median, on the coarse grid; NaN where there is
+    none."""
     mirrored: Bool
     """The reference was flipped left-right before anything else."""
     turn: Vector
@@ -90,7 +99,7 @@ class ClosePairs:
     def none(cls) -> ClosePairs:
         """No pair."""
         whole, real = np.empty(0, np.intp), np.empty(0)
-        return cls(whole, whole, real, real, np.empty(0, bool), real, real, np.empty((0, 2)), real, real)
+        return cls(whole, whole, real, real, real, np.empty(0, bool), real, real, np.empty((0, 2)), real, real)
 
     @property
     def score(self) -> Vector:
@@ -99,8 +108,15 @@ class ClosePairs:
         The residual alone is small for every pair of images with little structure, the ratio alone for two images that
         are far from all others.
         """
-        known = np.where(self.rivals > 0, self.rivals, np.nan)
-        score: Vector = self.residual / np.sqrt(known)
+        return self._against_rivals(self.residual)
+
+    @property
+    def quiet_score(self) -> Vector:
+        """The same of `quiet`: for copies with noise added or coarsely compressed."""
+        return self._against_rivals(self.quiet)
+
+    def _against_rivals(self, residual: Vector) -> Vector:
+        score: Vector = residual / np.sqrt(np.where(self.rivals > 0, self.rivals, np.nan))
         return score
 
 
@@ -111,6 +127,7 @@ def near_copies(
     reference_groups: Iterable[Hashable],
     *,
     among: Among = "others",
+    crops_of: Bool | None = None,
 ) -> ClosePairs:
     """The references that each query is nearest to being an augmented version of.
 
@@ -121,6 +138,8 @@ def near_copies(
         reference_groups: (N,) patients, comparable with those of the queries.
         among: "others" compares with images of other groups, "own" with other images of the query's own group; an
             image is never compared with itself.
+        crops_of: where a set is compared with itself, (N,) the images of which one at least has to be in a pair that is
+            searched for crops; None: all. The search for crops takes the most time.
 
     Returns:
         One pair a query, the best; none where there is nothing to compare with.
@@ -139,21 +158,27 @@ def near_copies(
         return ClosePairs.none()
     codes = encoded(asked, known)
     own, labels = codes[: len(asked)], codes[len(asked) :]
-    found = of_own(queries, references, own, labels) if among == "own" else of_others(queries, references, own, labels)
-    return _compared(queries, references, found)
+    if among == "own":
+        # Of one patient every image is a rival of every other.
+        return _compared(queries, references, of_own(queries, references, own, labels), np.arange(len(references)))
+    wanted = [np.ones(len(p), bool) if crops_of is None else crops_of for p in (queries, references)]
+    groups = Groups(own, labels, wanted[0], wanted[1])
+    return _compared(queries, references, of_others(queries, references, groups), labels)
 
 
-def _compared(queries: Prepared, references: Prepared, found: Candidates) -> ClosePairs:
+def _compared(queries: Prepared, references: Prepared, found: Candidates, labels: Index) -> ClosePairs:
     """Candidates laid out on the coarse grid, the best of them on the fine one, with what they leave unexplained."""
 
     def ranked(found: Candidates, images: tuple[Float, Float], steps: int, count: int) -> tuple[Candidates, Vector]:
-        found = _refined(images[0], queries.weight, images[1], found, steps, COARSE_PACE)
-        rough = _mapped(lambda c: _unexplained(images, queries.weight, c), found)
+        found = _refined(images[0], queries.weight, images[1], references.reach, found, steps, COARSE_PACE)
+        rough = _mapped(lambda c: _unexplained(images, queries.weight, references.reach, c), found)
         # The same reference may stand there in two layouts.
         order = np.lexsort((rough, found.reference, found.query))
         found, rough = found.where(order), rough[order]
         new = np.ones(len(order), bool)
         new[1:] = (np.diff(found.query) != 0) | (np.diff(found.reference) != 0)
+        crowd = found.query * (int(labels.max()) + 1) + labels[found.reference]
+        new &= rank_within(crowd, np.where(new, rough, np.inf)) < OF_A_GROUP
         new &= rank_within(found.query, np.where(new, rough, np.inf)) < count
         return found.where(new), rough[new]
 
@@ -162,10 +187,14 @@ def _compared(queries: Prepared, references: Prepared, found: Candidates) -> Clo
     found = ranked(ranked(found, smooth, 0, ROUGHLY)[0], smooth, 4, LAID_OUT)[0]
     found, rough = ranked(found, detail, 4, LAID_OUT)
     rank = rank_within(found.query, rough)
-    rivals = np.full((len(queries), LAID_OUT), np.nan)
-    rivals[found.query, rank] = rough
+    rivals, group = np.full((len(queries), LAID_OUT), np.nan), np.full((len(queries), LAID_OUT), -1, np.intp)
+    rivals[found.query, rank], group[found.query, rank] = rough, labels[found.reference]
+    # Another slice of the same volume says nothing about how near strangers come.
+    rivals[group == group[:, :1]] = np.nan
     found = found.where(rank == 0)
-    found = _refined(queries.fine_detail, queries.foreground, references.fine_detail, found, 3, FINE_PACE)
+    found = _refined(
+        queries.fine_detail, queries.foreground, references.fine_detail, references.reach, found, 3, FINE_PACE
+    )
     return _measured(queries, references, found, _median(rivals[:, 1:])[found.query])
 
 
@@ -190,16 +219,19 @@ def _mapped(function: Any, found: Candidates) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _refined(pixels: Float, weight: Any, references: Float, found: Candidates, steps: int, pace: float) -> Candidates:
+def _refined(
+    pixels: Float, weight: Any, references: Float, reach: Float, found: Candidates, steps: int, pace: float
+) -> Candidates:
     motion = _mapped(
-        lambda c: refined(pixels, weight, references, (c.query, c.reference), c.layout, steps, pace).motion, found
+        lambda c: refined(pixels, weight, references, reach, (c.query, c.reference), c.layout, steps, pace).motion,
+        found,
     ).reshape(-1, 4)
     return Candidates(found.query, found.reference, Layout(motion.astype(np.float32), found.layout.mirrored))
 
 
-def _unexplained(images: tuple[Float, Float], weight: Float, found: Candidates) -> Vector:
+def _unexplained(images: tuple[Float, Float], weight: Float, reach: Float, found: Candidates) -> Vector:
     """Residuals of pairs of queries and references on the coarse grid."""
-    warped = warp(images[1], found.reference, found.layout)
+    warped = warp(images[1], found.reference, found.layout, reach)
     foreground = weight[found.query] > 0.5
     residual = unexplained(images[0][found.query], foreground & warped.inside, warped.pixels)
     return _covered(residual, foreground, warped.inside)
@@ -218,11 +250,12 @@ def _measured(queries: Prepared, references: Prepared, found: Candidates, rivals
     scale = np.hypot(a, b)
     # Where the middle of the reference comes to lie: the inverse of the motion, applied to nought.
     x, y = -(a * u + b * v) / scale**2, -(a * v - b * u) / scale**2
-    numbers = _mapped(lambda c: _numbers(queries, references, c), found).reshape(-1, 3)
+    numbers = _mapped(lambda c: _numbers(queries, references, c), found).reshape(-1, 4)
     pairs = ClosePairs(
         query=found.query,
         reference=found.reference,
         residual=numbers[:, 0],
+        quiet=np.maximum(numbers[:, 0] - numbers[:, 3], NOISE_KEPT * numbers[:, 0]),
         rivals=rivals,
         mirrored=found.layout.mirrored,
         turn=np.degrees(np.arctan2(-b, a)),
@@ -235,26 +268,34 @@ def _measured(queries: Prepared, references: Prepared, found: Candidates, rivals
 
 
 def _numbers(queries: Prepared, references: Prepared, found: Candidates) -> NDArray[np.float64]:
-    """(P, 3) residual, gamma and blur of the fine grid."""
+    """(P, 4) residual, gamma, blur and share of noise on the fine grid."""
     asked, foreground = queries.fine[found.query], queries.foreground[found.query]
-    warped = warp(references.fine, found.reference, found.layout)
+    warped = warp(references.fine, found.reference, found.layout, references.reach)
     counted, known = foreground & warped.inside, np.clip(warped.pixels, 0, 1)
     gamma = gamma_between(asked, counted, known, np.zeros((len(known), 2), np.intp))
     shape = (known.shape[1], known.shape[2])
-    asked = queries.fine_detail[found.query]
-    blurred = (known if blur == 0 else resampled(known, shape, blur) for blur in BLURS)
-    tried = [unexplained(asked, counted, normalised_detail(image)) for image in blurred]
+    detail, known_detail = queries.fine_detail[found.query], normalised_detail(known)
+    tried = [unexplained(detail, counted, known_detail)]
+    for blur in BLURS[1:]:
+        softer = normalised_detail(resampled(known if blur > 0 else asked, shape, abs(blur)))
+        tried.append(unexplained(*((detail, counted, softer) if blur > 0 else (softer, counted, known_detail))))
     best = np.argmin(tried, axis=0)
     residual = _covered(np.min(tried, axis=0), foreground, warped.inside)
-    return np.stack([residual, gamma, np.array(BLURS)[best]], axis=1)
+    unsmoothed = warp(references.raw, found.reference, found.layout, references.reach).pixels
+    noise = noise_share(queries, found.query, unsmoothed, counted, gamma)
+    return np.stack([residual, gamma, np.array(BLURS)[best], noise], axis=1)
 
 
-def as_query(image: Float, pairs: ClosePairs, number: int) -> Float:
-    """A reference image (H, W) of its full size after what gives its query: laid out, and given its gamma."""
+def as_query(image: Float, pairs: ClosePairs, number: int, unit: float = 1.0) -> Float:
+    """A reference image (H, W) of its full size after what gives its query: laid out, and given its gamma.
+
+    `unit`: pixels of the image per pixel of those that were compared.
+    """
     turn, scale = np.radians(pairs.turn[number]), pairs.scale[number]
     a, b = np.cos(turn) / scale, -np.sin(turn) / scale
-    y, x = pairs.shift[number] / (min(image.shape) / 2)
+    y, x = unit * pairs.shift[number] / (min(image.shape) / 2)
     motion = np.array([[a, b, b * y - a * x, -(b * x + a * y)]], np.float32)
-    laid = warp(image[None], np.zeros(1, np.intp), Layout(motion, pairs.mirrored[number : number + 1]))
+    reach = np.array([image.shape], np.float32) / min(image.shape)
+    laid = warp(image[None], np.zeros(1, np.intp), Layout(motion, pairs.mirrored[number : number + 1]), reach)
     moved: Float = np.clip(laid.pixels[0], 0, 1) ** np.float32(pairs.gamma[number])
     return moved

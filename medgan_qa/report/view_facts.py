@@ -23,6 +23,17 @@ _LOCK = (
     ("Lock before it", "lock_previous"),
     ("Locked with", "lock_tool_version"),
 )
+_ISOLATION = {
+    "process": "Ran in",
+    "network": "Its network",
+    "files": "Its files",
+    "memory": "Its memory",
+    "memory_limit_mb": "Its memory limit (MB)",
+    "time_limit": "Its time limit",
+    "threads": "Its threads",
+    "batch": "Its batches",
+    "crashes": "Its crashes",
+}
 _LOCK_KEYS = ("protocol", "locked", "default", "file", "digest", "alpha", "multiplicity", "locked_utc")
 
 
@@ -61,7 +72,16 @@ def subject_facts(subject: Mapping[str, Any]) -> list[Fact]:
     """What names the model under test."""
     first = ("name", "version", "task", "file", "format", "sha256")
     known = [fact(title(key), subject.get(key), mono=key == "file") for key in first]
-    return [*known, *facts(subject, skip=(*first, "card", "detector"))]
+    rest = facts(subject, skip=(*first, "card", "detector", "isolation", "trusted"))
+    return [*known, *rest, *isolation_facts(subject)]
+
+
+def isolation_facts(subject: Mapping[str, Any]) -> list[Fact]:
+    """What stood between a model and the audit that ran it; nothing where the Record does not tell."""
+    told = as_mapping(subject.get("isolation"))
+    named = [Fact(_ISOLATION.get(key, title(key)), plain(value)) for key, value in told.items()]
+    trusted = subject.get("trusted")
+    return named if trusted is None else [*named, fact("Trusted (--trust)", bool(trusted))]
 
 
 def card_facts(subject: Mapping[str, Any]) -> list[Fact]:
@@ -136,7 +156,8 @@ def detector_facts(record: Record) -> list[Fact]:
 def _detector(part: Mapping[str, Any]) -> list[Fact]:
     card = as_mapping(part.get("card"))
     training = {key: card[key] for key in ("training_data", "training") if card.get(key)}
-    return [*facts(part, skip=("card",)), *card_facts(part), *facts(training)]
+    known = facts(part, skip=("card", "isolation", "trusted"))
+    return [*known, *card_facts(part), *facts(training), *isolation_facts(part)]
 
 
 def extractor_facts(record: Record) -> list[list[Fact]]:

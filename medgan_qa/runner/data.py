@@ -11,6 +11,9 @@ from medgan_qa.criteria import DataFacts
 from medgan_qa.record import Accounting, Exclusion
 from medgan_qa.runner.verdicts import Ran, error_text
 
+UNREADABLE = "The case cannot be read, and was left out as exclude_unreadable of the dataset file allows."
+"""Reason for an exclusion; the Record's data say what is wrong with the first of these cases."""
+
 
 def data_facts(cohort: Cohort, rows: Sequence[dict[str, Any]]) -> DataFacts:
     """What the criteria's conditions on the data are held against.
@@ -44,16 +47,23 @@ def _lesions(rows: Sequence[dict[str, Any]]) -> int | None:
 
 
 def accounting(cohort: Cohort, ran: Sequence[Ran]) -> list[Accounting]:
-    """Enrolled, excluded with the reason, analysed: one entry an audit."""
-    enrolled = len(subset(cohort.cases, "test"))
-    return [_accounted(r, enrolled) for r in ran]
+    """Enrolled, excluded with the reason, analysed: one entry an audit.
+
+    Cases that were left out because they cannot be read were enrolled, and no audit analysed them.
+    """
+    readable = len(subset(cohort.cases, "test"))
+    unreadable = sum(case.partition == "test" for case in cohort.excluded)
+    return [_accounted(r, readable, unreadable) for r in ran]
 
 
-def _accounted(ran: Ran, enrolled: int) -> Accounting:
+def _accounted(ran: Ran, readable: int, unreadable: int) -> Accounting:
     stopped = error_text(ran.error) if ran.error is not None else ran.findings.missing or ran.findings.not_applicable
     if stopped:
-        reasons = Counter({stopped.splitlines()[0]: enrolled} if enrolled else {})
+        reasons = Counter({stopped.splitlines()[0]: readable} if readable else {})
     else:
         reasons = Counter(ran.findings.excluded.values())
+    if unreadable:
+        reasons[UNREADABLE] += unreadable
+    enrolled = readable + unreadable
     excluded = [Exclusion(reason=reason, cases=number) for reason, number in reasons.most_common()]
     return Accounting(audit=ran.audit.code, enrolled=enrolled, analysed=enrolled - reasons.total(), excluded=excluded)

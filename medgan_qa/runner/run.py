@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from medgan_qa.audits import RUNS, Audit, Findings, Run
 from medgan_qa.cohorts.cohort import Cohort
 from medgan_qa.criteria import Criteria, hazards, judge, preconditions, sentinel_results
 from medgan_qa.engines import Engine
-from medgan_qa.errors import ConfigurationError, InputError
+from medgan_qa.errors import ConfigurationError, InputError, ModelCrashError
 from medgan_qa.record import Observations, Record
 from medgan_qa.runner.data import accounting, data_facts
 from medgan_qa.runner.parameters import parameters
 from medgan_qa.runner.requirements import require_declared, require_task, require_test_partition
+from medgan_qa.runner.subjects import unprotected
 from medgan_qa.runner.verdicts import Ran, absent, audit_result, error_text, index_entry, of_audit, overall
 from medgan_qa.subjects.protocols import Subject
 from medgan_qa.suites import Suite
@@ -71,6 +73,7 @@ def run_audit(
     seed: int = 0,
     setting: Setting | None = None,
     options: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Run every audit of a suite and judge what it measured.
 
@@ -85,6 +88,8 @@ def run_audit(
         setting: what the Record says of the circumstances.
         options: what the suite's run takes beside these (synthesis: `samples`, `extractors`, `resamples`, `store`,
             `discriminator`), in place of the suite's own.
+        context: what audits may use and the run has no other way to know; it stands in `run.shared` (`loader`: the
+            data loader of the training; `history`: what the ledger shows of the data).
 
     Raises:
         DatasetError: no test partition, or a file that cannot be read.
@@ -100,9 +105,12 @@ def run_audit(
         require_task(detector, "segmentation", "--detector")
     require_test_partition(cohort)
     run: Run = RUNS[suite.name](subject, cohort, detector, engine, seed, **{**suite.options, **(options or {})})
+    run.shared.update(context or {})
     for partition in run.partitions:
         cohort.require_readable(partition)
-    run.dry_run()
+    # A model that crashes takes only the audits along that need it.
+    with contextlib.suppress(ModelCrashError):
+        run.dry_run()
 
     ran = [_measure(audit, run, settled[audit.code]) for audit in suite.audits]
     rows = [{"audit": r.audit.code, **row} for r in ran for row in r.findings.rows]
@@ -188,7 +196,9 @@ def _deviations(run: Run, criteria: Criteria, ran: Sequence[Ran], setting: Setti
     found += setting.notes
     found += [f"{d.id} has no rationale." for d in criteria.declared if not d.rationale]
     found += [f"{r.audit.code} did not run: {error_text(r.error).splitlines()[0]}" for r in ran if r.error is not None]
-    found += run.deviations()
+    found += unprotected(run.subject, run.detector)
+    with contextlib.suppress(ModelCrashError):  # told above, as the reason of an audit that did not run
+        found += run.deviations()
     return found
 
 

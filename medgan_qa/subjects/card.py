@@ -88,7 +88,7 @@ def parse_card(text: str, where: str | Path) -> Card:
     task = content.get("task")
     if task not in TASKS:
         raise _problem("The model card names no known task.", f"task = one of {', '.join(TASKS)}", repr(task), where)
-    missing = [k for k in _needed(task) if content.get(k) in (None, "")]
+    missing = [k for k in needed_keys(task) if content.get(k) in (None, "")]
     if missing:
         raise _problem(
             f"The model card lacks {', '.join(missing)}.", "a card such as\n" + EXAMPLE, _keys(content), where
@@ -126,7 +126,8 @@ def parse_card(text: str, where: str | Path) -> Card:
     )
 
 
-def _needed(task: str) -> list[str]:
+def needed_keys(task: str) -> list[str]:
+    """The keys that the card of a task has to hold, in order."""
     needed = ["name", "version"]
     needed += ["latent_dim"] if task == "synthesis" else ["channels_in", "range_in"]
     needed += ["scale"] if task == "super-resolution" else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from medgan_qa.errors import MissingDependencyError, ModelError
+from medgan_qa.subjects.archives import members_of
+from medgan_qa.subjects.bundle import is_packed_bundle
 from medgan_qa.subjects.card import EXTRA_FILE
 from medgan_qa.subjects.checkpoint import Checkpoint, from_plain, read_safetensors
 from medgan_qa.subjects.exported import nothing_unpickled_but_tensors, objection
 from medgan_qa.subjects.networks import Network, OneAtATime, OnnxNetwork, TorchNetwork
-
-EXPORT = "Export the model: torch.jit.trace(model.eval(), example).save('model.pt')."
+from medgan_qa.subjects.refusals import EXPORT, damaged, refused_by_unpickler, unsafe
+from medgan_qa.subjects.state import load_plain
 
 Loaded = tuple[Network, str | bytes, int | None]
 """The network, the card in the file (empty if it holds none), and the number of parameters where the format tells."""
@@ -27,10 +28,14 @@ Reader = Callable[[Path, str], Loaded]
 def reader_of(path: Path) -> tuple[str, Reader]:
     """The name of a file's format and how to read it, by content: a `.pt` may be any of three things.
 
+    A folder is taken for a MONAI bundle.
+
     Raises:
         ModelError: it is of no known format.
         OSError: it cannot be opened.
     """
+    if path.is_dir():
+        return "MONAI bundle", _read_bundle
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         return "reference checkpoint (safetensors)", _read_safetensors
@@ -40,13 +45,15 @@ def reader_of(path: Path) -> tuple[str, Reader]:
         magic = stream.read(4)
     found = f"a file that begins with {magic!r}"
     if magic[:2] == b"PK":
-        members = _members(path)
+        members = [info.filename for info in members_of(path, one_folder=False)]
         if any("/code/" in name or name.endswith("constants.pkl") for name in members):
             return "TorchScript", _read_torchscript
         if suffix == ".pt2" or any(name.endswith("archive_format") for name in members):
             return "exported program", _read_exported
         if any(name.endswith("data.pkl") for name in members):
             return "reference checkpoint (pt)", _read_plain
+        if is_packed_bundle(path):
+            return "MONAI bundle", _read_bundle
         found = f"a zip archive of {len(members)} files without a model: {', '.join(members[:3])}"
     if magic[:1] == b"\x80":
         return "reference checkpoint (pt)", _read_plain
@@ -59,73 +66,37 @@ def reader_of(path: Path) -> tuple[str, Reader]:
     )
 
 
-def _members(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    # A damaged directory may hold names that are no text, or ask for a version of the format that zipfile lacks.
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, found: str) -> ModelError:
-    return ModelError(
-        "The model file is damaged or truncated.",
-        expected="a whole model file",
-        found=found.strip().splitlines()[0] if found.strip() else "a file that cannot be read to its end",
-        where=path,
-        todo="Export or copy the model again.",
-    )
-
-
-def _unsafe(path: Path, found: str) -> ModelError:
-    return ModelError(
-        "The model file could run code when it is read, and was refused.",
-        expected="a file that holds a network, tensors and plain values only",
-        found=found,
-        where=path,
-        todo=EXPORT,
-    )
-
-
 def _count(module: Any) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
 def _read_torchscript(path: Path, device: str) -> Loaded:
-    import torch
+    from medgan_qa.subjects.torchscript import read_torchscript
 
-    extra: dict[str, str | bytes] = {EXTRA_FILE: ""}
-    try:
-        with warnings.catch_warnings():
-            # TorchScript is a file format that a subject may come in, whatever torch advises for new ones.
-            warnings.filterwarnings("ignore", r".torch\.jit\.load. is (deprecated|not supported)", FutureWarning)
-            module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-        module.eval()
-    except Exception as error:  # a flipped byte lets the reader end in errors of many kinds
-        raise _damaged(path, str(error)) from error
-    return TorchNetwork(module, device), extra[EXTRA_FILE] or "", _count(module)
+    script = read_torchscript(path, device, (EXTRA_FILE,))
+    return TorchNetwork(script.module, device), script.extra[EXTRA_FILE], _count(script.module)
 
 
 def _read_exported(path: Path, device: str) -> Loaded:
     import torch
 
+    members_of(path)
     archive, extra = path.read_bytes(), {EXTRA_FILE: ""}
     try:
         objectionable = objection(archive)
     # What zipfile raises on damaged members: bad data, encryption flags, unknown compression.
     except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     if objectionable is not None:
-        raise _unsafe(path, objectionable)
+        raise unsafe(path, objectionable)
     try:
         with nothing_unpickled_but_tensors():
             program = torch.export.load(io.BytesIO(archive), extra_files=extra)
             module = program.module().to(device)
     except Exception as error:  # torch.export raises many kinds, zipfile's among them
         if "weights_only" in str(error):
-            raise _unsafe(path, _refused(str(error)) or "a pickle that needs more than tensors") from error
-        raise _damaged(path, str(error)) from error
+            raise unsafe(path, refused_by_unpickler(str(error)) or "a pickle that needs more than tensors") from error
+        raise damaged(path, str(error)) from error
     network: Network = TorchNetwork(module, device)
     if _example_batch(program) == 1:
         network = OneAtATime(network)
@@ -150,13 +121,18 @@ def _read_onnx(path: Path, device: str) -> Loaded:
             where=path,
             todo="pip install 'medgan-qa[onnx]'",
         ) from error
+    from medgan_qa.subjects.onnx_check import read_graph
+
+    graph = read_graph(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # From memory there is no folder to look for tensors in; only a graph that was seen to need one is given it.
+        given = str(path) if graph.external else graph.content
+        session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         card = session.get_modelmeta().custom_metadata_map.get(EXTRA_FILE, "")
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     network: Network = OnnxNetwork(session)
     # A free batch size is a name or None.
     if [given.shape[:1] for given in session.get_inputs()] == [[1]]:
@@ -165,28 +141,16 @@ def _read_onnx(path: Path, device: str) -> Loaded:
 
 
 def _read_plain(path: Path, device: str) -> Loaded:
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            # Said of pickles by other writers, which this goes on to read or refuse by itself.
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # random bytes lead the unpickler into errors of any kind
-        refused = _refused(str(error))
-        if refused:
-            raise _unsafe(path, refused) from error
-        raise _damaged(path, str(error)) from error
-    return _build(from_plain(content, path), path, device)
+    if zipfile.is_zipfile(path):
+        members_of(path)
+    with path.open("rb") as stream:
+        return _build(from_plain(load_plain(stream, path), path), path, device)
 
 
-def _refused(text: str) -> str:
-    """What the unpickler refused to do, out of torch's long message; empty if it refused nothing."""
-    for line in text.splitlines():
-        # A global is a function or class that the pickle names; an operand, a step that plain values do not need.
-        if "GLOBAL" in line or "Unsupported" in line:
-            return line.strip().removeprefix("WeightsUnpickler error: ").split(". ")[0][:160]
-    return ""
+def _read_bundle(path: Path, device: str) -> Loaded:
+    from medgan_qa.subjects.bundle import read_bundle
+
+    return read_bundle(path, device)
 
 
 def _read_safetensors(path: Path, device: str) -> Loaded:

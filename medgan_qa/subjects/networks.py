@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.errors import ModelError
+from medgan_qa.errors import MedganQAError, ModelCrashError, ModelError
 from medgan_qa.rng import child_seed
 
 if TYPE_CHECKING:
     import torch
 
 Float = NDArray[np.float32]
+
+NO_MEMORY = ("can't allocate memory", "defaultcpuallocator", "not enough memory", "out of memory", "bad_alloc",
+             "failed to allocate", "cannot allocate memory", "bfcarena", "insufficient memory")  # fmt: skip
+"""How torch, onnxruntime and the C++ library say that memory ran out, in lower case."""
+
+
+class OutOfMemoryError(ModelCrashError):
+    """The batch does not fit into the memory that the model may have; a smaller one may."""
 
 
 class Network(Protocol):
@@ -34,6 +42,7 @@ class TorchNetwork:
 
         Raises:
             ModelError: the module raised; its message is kept.
+            OutOfMemoryError: the batch does not fit into memory.
         """
         import torch
 
@@ -59,6 +68,7 @@ class OnnxNetwork:
 
         Raises:
             ModelError: the graph takes or returns more than one tensor, or the runtime raised; its message is kept.
+            OutOfMemoryError: the batch does not fit into memory.
         """
         if len(self.inputs) != 1:
             raise ModelError(
@@ -90,7 +100,30 @@ class OneAtATime:
         return np.concatenate([self.network(x[k : k + 1], s) for k, s in enumerate(seeds)])
 
 
-def _raised(error: Exception, x: Float) -> ModelError:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or what it was raised from, says that memory ran out."""
+    known: BaseException | None = error
+    while known is not None:
+        text = str(known).lower()
+        if isinstance(known, MemoryError | OutOfMemoryError) or any(said in text for said in NO_MEMORY):
+            return True
+        known = known.__cause__
+    return False
+
+
+def out_of_memory(found: str) -> OutOfMemoryError:
+    """The error of a batch that did not fit."""
+    return OutOfMemoryError(
+        "The model ran out of memory.",
+        expected="a batch that fits into the memory that a model may have",
+        found=found,
+        todo="Give it more with MEDGAN_QA_MODEL_MEMORY_MB, or run it on a machine that has more.",
+    )
+
+
+def _raised(error: Exception, x: Float) -> MedganQAError:
+    if is_out_of_memory(error):
+        return out_of_memory(f"no memory for {len(x)} images of shape {tuple(x.shape[1:])}")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ModelError(
         "The model raised an error on its input.",

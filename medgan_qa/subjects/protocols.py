@@ -6,7 +6,7 @@ wants (`range_in`) and back (`range_out`); nothing is clipped, so an output beyo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.errors import ModelError
+from medgan_qa.errors import ModelCrashError, ModelError
 from medgan_qa.subjects.card import Card
 from medgan_qa.subjects.networks import Network
 
@@ -75,6 +75,16 @@ class Subject:
     """The model of the other direction where it was made together with this one; see `load.inverse_of`."""
     comparator: Subject | None = None
     """The same network from scratch where it was made together with this one; see `load.comparator_of`."""
+    isolation: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What stood between the model and the audit, for the Record; empty for what is no file of somebody else's."""
+    trusted: bool = False
+    """Whether it ran in the process of the audit because whoever ran it trusted it."""
+    named: str = ""
+    """How the model was named when it was loaded; see `load.load_again`."""
+    weights: Path | None = None
+    """The file of weights that a team's own code was given."""
+    origin: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Which code stands behind a model that is made by code, for the Record."""
 
     def as_dict(self) -> dict[str, Any]:
         """What the Record says of the model."""
@@ -87,6 +97,8 @@ class Subject:
             "sha256": self.sha256,
             "parameters": self.parameters,
             "card": self.card.as_dict(),
+            **({"origin": self.origin} if self.origin else {}),
+            **({"isolation": {**self.isolation}, "trusted": self.trusted} if self.isolation else {}),
         }
 
     def translate(self, x: Float, seed: int = 0) -> Float:
@@ -145,7 +157,7 @@ class Subject:
         # A whole batch is always drawn and run, so that image k does not depend on where the run ends.
         try:
             y = self.network(latent.astype(np.float32), rng.child_seed(seed, "forward", first))
-        except ModelError as error:
+        except (ModelError, ModelCrashError) as error:
             error.where = error.where or str(self.path)
             raise
         shape = (SAMPLE_BATCH, self.card.channels_out, *y.shape[2:])
@@ -188,7 +200,7 @@ class Subject:
     def _forward(self, x: Float, seed: int) -> Float:
         try:
             return self.network(_to(x, self.card.range_in), seed)
-        except ModelError as error:
+        except (ModelError, ModelCrashError) as error:
             # A network does not know the file that it was read from.
             error.where = error.where or str(self.path)
             raise

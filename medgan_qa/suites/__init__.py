@@ -1,4 +1,8 @@
-"""Suites: which audits answer for which use, and the default criteria. One TOML a suite."""
+"""Suites: which audits answer for which use, and the default criteria. One TOML a suite.
+
+What several suites ask alike stands once, in `parts/`: audits, limitations, criteria and parameters that are added to a
+suite which names the part.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,9 @@ class Suite:
     """Headings of a published scheme, and the audits that stand for them."""
     optional: tuple[Audit, ...] = ()
     """Audits that run where a criterion asks for them, or the user does."""
+    beside: frozenset[str] = frozenset()
+    """Codes of audits that look at the data and not at the model: where criteria do not name them and they cannot be
+    carried out, that is printed and holds nothing back."""
 
 
 def extended(whole: Suite, criteria: Criteria, also: Sequence[str] = ()) -> Suite:
@@ -83,7 +90,13 @@ def suite(name: str) -> Suite:
             where="--suite",
             todo="`medgan-qa list suites` shows what there is.",
         )
-    content: dict[str, Any] = tomllib.loads((files("medgan_qa.suites") / f"{name}.toml").read_text(encoding="utf-8"))
+    content = _content(f"{name}.toml")
+    parts = [_content(f"parts/{part}.toml") for part in content.get("parts", [])]
+    for part in parts:
+        content["audits"] += part["audits"]
+        content["limitations"] += part["limitations"]
+        content["criteria"]["criterion"] += part["criterion"]
+        content["criteria"]["parameters"] = {**part.get("parameters", {}), **content["criteria"].get("parameters", {})}
     return Suite(
         name=name,
         title=content["title"],
@@ -96,4 +109,9 @@ def suite(name: str) -> Suite:
         options=content.get("run", {}),
         index=tuple(IndexEntry(**entry) for entry in content.get("index", [])),
         optional=tuple(AUDITS[code] for code in content.get("optional", [])),
+        beside=frozenset(code for part in parts for code in part["audits"]),
     )
+
+
+def _content(file: str) -> dict[str, Any]:
+    return tomllib.loads((files("medgan_qa.suites") / file).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,11 @@ from medgan_qa.audits.augmented_images import augmented_images
 from medgan_qa.audits.catalogue import HEADINGS, Audit, Findings
 from medgan_qa.audits.synthesis import SynthesisRun
 from medgan_qa.cohorts.cohort import Case, CaseImages
-from medgan_qa.cohorts.phantom import BrainSlices
+from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
 from medgan_qa.controls.contaminated import Contaminated, Kind, moved
 from medgan_qa.controls.samplers import Independent, planted_sampler
+from medgan_qa.controls.stacks import Stacks
 from medgan_qa.engines import LocalEngine
 
 
@@ -118,6 +121,44 @@ def test_flips_are_found_at_other_seeds(seed: int) -> None:
     assert {row["change"] for row in findings.rows} == {"flip left-right"}
 
 
+@pytest.mark.parametrize("kind", ["strong noise", "compressed", "crop"])
+def test_noise_compression_and_crops_are_found(kind: Kind) -> None:
+    cohort, findings = planted(kind)
+    truth = {frozenset((case_id, source.case_id)) for case_id, source in cohort.source.items()}
+    found = pairs_of(findings)
+    assert found <= truth
+    assert len(found) >= len(truth) - (kind == "crop")
+
+
+def test_a_translation_run_is_searched_as_any_other() -> None:
+    cohort = Contaminated(BrainPhantoms(people=25), "rotation", 0.1)
+    run = TranslationRun(planted_sampler(brains(), Independent()), cohort, None, LocalEngine(), 0)
+    findings = augmented_images(run)
+    assert pairs_of(findings) == {frozenset((case_id, s.case_id)) for case_id, s in cohort.source.items()}
+
+
+def test_slices_of_a_volume_are_no_augmentation_of_each_other() -> None:
+    cohort = Stacks(people=12, slices=4, gap_mm=0.5)
+    run = SynthesisRun(planted_sampler(brains(), Independent()), cohort, None, LocalEngine(), 0)
+    assert value(augmented_images(run), "augmented_images").value == 0
+
+
+def test_a_flipped_slice_of_a_volume_is_found() -> None:
+    class Flipped(Stacks):
+        def load(self, case: Case) -> CaseImages:
+            if case.case_id != "test-stack-0003/002":
+                return super().load(case)
+            source = next(c for c in self.cases if c.case_id == "test-stack-0003/001")
+            images = super().load(source)
+            return replace(images, image=images.image[..., ::-1].copy())
+
+    run = SynthesisRun(planted_sampler(brains(), Independent()), Flipped(people=12, slices=4), None, LocalEngine(), 0)
+    findings = augmented_images(run)
+    assert [(row["case_id"], row["source_case"], row["change"]) for row in findings.rows] == [
+        ("test-stack-0003/002", "test-stack-0003/001", "flip left-right")
+    ]
+
+
 def test_a_flip_of_the_patients_own_other_slice_is_found() -> None:
     test = cases("test")
     source = {test[k].case_id: test[k + 1] for k in (0, 10, 20)}
@@ -192,7 +233,20 @@ def test_few_patients_are_inconclusive() -> None:
     findings = augmented_images(run)
     assert findings.missing is not None
     assert "8 patients; 20 are needed" in findings.missing
-    assert [e.measurement.id for e in findings.estimates] == ["HYG-002.changed_on_reading"]
+    assert value(findings, "augmented_images").value == 0
+    assert not [
+        e for e in findings.estimates if e.measurement.id in ("HYG-002.padded_images", "HYG-002.smoothed_images")
+    ]
+
+
+def test_an_equal_image_among_few_patients_is_found() -> None:
+    small = BrainSlices(people=4)
+    run = SynthesisRun(
+        planted_sampler(small, Independent()), Contaminated(small, "copied", 0.1), None, LocalEngine(), 0
+    )
+    findings = augmented_images(run)
+    assert findings.missing is None
+    assert value(findings, "augmented_images").value == 1
 
 
 def test_the_docstring_has_the_headings_in_order() -> None:

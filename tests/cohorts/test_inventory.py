@@ -30,8 +30,14 @@ def inventory(on_disk):
 def test_every_case_and_every_file_is_in_it(on_disk):
     found = inventory(on_disk)
     assert list(found.rows) == ["000", "001", "002", "003"]
-    assert set(found.files) == set(on_disk.images)
-    assert all(digest == file_sha256(on_disk.path(name)) for name, digest in found.files.items())
+    listed = {
+        f"{row['case_id']}, {column}": row[column]
+        for row in on_disk.rows
+        for column in ("image", "target", "lesion_mask")
+        if row[column]
+    }
+    assert set(listed.values()) == set(on_disk.images)
+    assert found.files == {place: file_sha256(on_disk.path(name)) for place, name in listed.items()}
 
 
 def test_a_changed_byte_of_a_file_is_that_file(on_disk):
@@ -39,7 +45,7 @@ def test_a_changed_byte_of_a_file_is_that_file(on_disk):
     name = "images/flair_2.npy"
     path = on_disk.path(name)
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    assert differing(before, read_dataset(on_disk.path("dataset.toml")).inventory()) == {("files", name)}
+    assert differing(before, read_dataset(on_disk.path("dataset.toml")).inventory()) == {("files", "002, target")}
 
 
 def test_a_changed_cell_is_that_row(on_disk):
@@ -64,7 +70,7 @@ def test_the_order_of_the_rows_is_nothing(on_disk):
 def test_a_row_that_left_takes_its_files_along(on_disk):
     before = inventory(on_disk)
     del on_disk.rows[3]
-    gone = {("rows", "003"), ("files", "images/t1_3.npy"), ("files", "images/flair_3.npy")}
+    gone = {("rows", "003"), ("files", "003, image"), ("files", "003, target")}
     assert differing(before, inventory(on_disk)) == gone
 
 

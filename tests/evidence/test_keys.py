@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medgan_qa import key_folder, new_file
 from medgan_qa.errors import ConfigurationError, InputError, OutputError
-from medgan_qa.evidence import _new_file, keys
 from medgan_qa.evidence.keys import key_file_name, signing_key, trusted_keys
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
@@ -99,7 +99,7 @@ def test_the_key_is_made_where_the_file_system_has_no_links(place: Path, monkeyp
     assert key.path is not None
     assert mode(key.path) == 0o600
     assert signing_key(None, "Ada").public_hex == key.public_hex
-    assert not _new_file.write_new(key.path, b"other")
+    assert not new_file.write_new(key.path, b"other")
 
 
 def test_a_passphrase_encrypts_new_keys(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_usual_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MEDGAN_QA_KEYS")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert keys.keys_folder() == tmp_path / ".local/share/medgan-qa/keys"
+    assert key_folder.keys_folder() == tmp_path / ".local/share/medgan-qa/keys"
 
 
 def test_trusted_keys_are_pem_or_hexadecimal(place: Path, tmp_path: Path) -> None:
@@ -206,5 +206,5 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        _new_file.write_new(tmp_path / "a", b"a")
+        new_file.write_new(tmp_path / "a", b"a")
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -301,7 +302,11 @@ def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--data", "https://u:x1@h.org:80/a?b=1&token=x1"], ["--data", "https://h.org:80/a?b=1&token=***"]),
         (["--proxy=http://u:x@1@h.org/"], ["--proxy=http://h.org/"]),
         (["--key", "approver.pem", "--key=approver.pem"], ["--key", "approver.pem", "--key=approver.pem"]),
-        (["secret plans.toml", "--seed", "7", "a=b=c"], ["secret plans.toml", "--seed", "7", "a=b=c"]),
+        (["secret-plans.toml", "--seed", "7", "a=b=c"], ["secret-plans.toml", "--seed", "7", "a=b=c"]),
+        (["/home/ada/m.pt", "--data=../Doe, John/set/", "--out", "a/b"], ["m.pt", "--data=set", "--out", "b"]),
+        (["C:\\Doe\\m.pt", "file:///data/doe/m.pt", ".", "/"], ["m.pt", "m.pt", ".", "/"]),
+        (["--allow", "data=T1/T2, 3 cases", "--reason=a/b"], ["--allow", "data=T1/T2, 3 cases", "--reason=a/b"]),
+        (["control:faithful", "reference:pix2pix-balanced", "net.unet:build"],) * 2,
         (["https://h.org/a@b", "me@h.org"], ["https://h.org/a@b", "me@h.org"]),
         (["--token"], ["--token"]),
         ([], []),
@@ -331,7 +336,15 @@ def test_prop_a_url_loses_its_user(userinfo: str, joined: bool) -> None:
     assert shown in (["--data=https://host.org/path"], ["https://host.org/path"], ["--data=https://***"])
 
 
-@given(st.lists(anything.filter(lambda text: "://" not in text)))
+@pytest.mark.parametrize("name", ["DOE^JOHN", "Doe, John", "1234567", "scan-20240131"])
+@pytest.mark.parametrize("folder", ["", "runs/"])
+def test_a_file_that_is_named_after_a_patient_gets_a_pseudonym(name: str, folder: str) -> None:
+    [shown] = command_line([f"{folder}{name}.toml"])
+    assert re.fullmatch(r"F-[0-9a-f]{8}\.toml", shown)
+    assert command_line([f"{folder}{name}.toml"]) == [shown]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\\"), max_size=20)))
 def test_prop_the_rest_is_shown_as_it_is(arguments: list[str]) -> None:
     plain = [a for a in arguments if not provenance._is_secret(a)]
     assert command_line(plain) == plain

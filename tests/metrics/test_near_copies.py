@@ -14,7 +14,7 @@ from scipy import ndimage
 from medgan_qa import rng
 from medgan_qa.cohorts.cohort import subset
 from medgan_qa.cohorts.phantom import BrainSlices
-from medgan_qa.controls.contaminated import moved
+from medgan_qa.controls.contaminated import compressed, cropped, moved
 from medgan_qa.metrics._alignment import oriented
 from medgan_qa.metrics._polar import foreground_rings, soft_foreground
 from medgan_qa.metrics._prepared import normalised_detail
@@ -122,6 +122,73 @@ def test_the_source_after_the_change_is_the_copy(name: str) -> None:
     assert np.abs(again - copy)[6:-6, 6:-6].mean() < 0.012
 
 
+@pytest.mark.parametrize("strength", [0.05, 0.08])
+def test_noise_is_told_from_another_anatomy(strength: float) -> None:
+    g = rng.child(1, "noise")
+    found = searched((brains()[:20] + strength * g.standard_normal(brains()[:20].shape)).astype(np.float32))
+    clean = near_copies(ready(), ready(), PATIENTS, PATIENTS)
+    assert np.array_equal(found.reference, np.arange(20))
+    assert np.quantile(found.quiet_score, 0.9) < 0.6 * clean.quiet_score.min()
+    assert (found.quiet <= found.residual).all()
+    assert (found.quiet >= 0.099 * found.residual).all()
+
+
+@pytest.mark.parametrize("quality", [30, 50])
+def test_finds_the_source_of_a_compressed_image(quality: int) -> None:
+    found = searched(np.stack([compressed(image, quality) for image in brains()[:20]]))
+    clean = near_copies(ready(), ready(), PATIENTS, PATIENTS)
+    assert np.array_equal(found.reference, np.arange(20))
+    assert found.quiet_score.max() < clean.quiet_score.min()
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.9, 0.9), (0.8, 0.7)])
+def test_finds_what_a_crop_was_cut_from(share: float, least: float) -> None:
+    g = rng.child(0, "crops")
+    crops = np.stack([cropped(image, share, g) for image in brains()[::2]])
+    found = near_copies(prepared(crops), ready(), [f"q{k}" for k in range(len(crops))], PATIENTS)
+    right = found.reference == 2 * found.query
+    assert right.mean() >= least
+    assert np.median(found.scale[right]) == pytest.approx(1 / share, rel=0.02)
+
+
+def test_crops_are_searched_among_the_pairs_that_are_asked_for() -> None:
+    g = rng.child(0, "crops")
+    images = np.concatenate([brains()[:60:2], cropped(brains()[0], 0.85, g)[None]])
+    both, groups = prepared(images), list(range(31))
+    every = near_copies(both, both, groups, groups)
+    none = near_copies(both, both, groups, groups, crops_of=np.zeros(31, bool))
+    one_side = near_copies(both, both, groups, groups, crops_of=np.arange(31) == 0)
+    assert every.reference[-1] == one_side.reference[-1] == 0
+    assert every.residual[-1] == pytest.approx(one_side.residual[-1], abs=0.01)
+    assert len(none) == 31
+
+
+def test_slices_of_one_group_do_not_hide_how_near_strangers_come() -> None:
+    """A source that stands among many slices much like it is still held against other groups."""
+    image = brains()[0]
+    near = np.stack([moved(image, 0.5 * k, 1.0) for k in range(6)])
+    known = prepared(np.concatenate([brains()[2:60:2], near]))
+    groups = [f"p{k}" for k in range(29)] + ["volume"] * 6
+    found = near_copies(prepared(image[None, :, ::-1].copy()), known, ["q"], groups)
+    strangers = near_copies(known, known, groups, groups)
+    assert found.reference[0] >= 29
+    assert found.rivals[0] > 0.3 * np.median(strangers.rivals)
+
+
+def test_what_of_the_grid_holds_no_image_does_not_count() -> None:
+    """Images that are narrower than the grid are found by those that were cut out of the same, and the other way."""
+    wide = brains()[:40:2]
+    narrow = np.zeros_like(wide)
+    narrow[:, :, 8:-8] = wide[:, :, 8:-8]
+    held = np.tile(np.array([64, 48], np.float32), (len(wide), 1))
+    one, other = prepared(narrow, held), prepared(wide)
+    names = [f"q{k}" for k in range(len(wide))]
+    for asked, known in ((one, other), (other, one)):
+        found = near_copies(asked, known, names, range(len(wide)))
+        assert (found.reference == np.arange(len(wide))).mean() >= 0.9
+        assert np.median(found.residual) < 0.02
+
+
 def test_own_group_is_left_out_or_asked_for() -> None:
     others, own = (near_copies(ready(), ready(), PATIENTS, PATIENTS, among=a) for a in ("others", "own"))
     assert np.array_equal(others.query, np.arange(2 * PEOPLE))
@@ -182,27 +249,32 @@ def test_signatures_do_not_change_with_a_quarter_turn_or_a_flip() -> None:
 
 def test_warping_by_nothing_gives_the_image_and_by_a_pixel_moves_it() -> None:
     images = brains()[:2]
-    stay = warp(images, np.arange(2), Layout(np.tile(np.array([1, 0, 0, 0], np.float32), (2, 1)), np.zeros(2, bool)))
+    whole = np.ones((2, 2), np.float32)
+    same, plain = np.tile(np.array([1, 0, 0, 0], np.float32), (2, 1)), np.zeros(2, bool)
+    stay = warp(images, np.arange(2), Layout(same, plain), whole)
     assert np.allclose(stay.pixels, images, atol=1e-5)
     assert stay.inside[:, 4:-4, 4:-4].all()
     assert not stay.inside[:, 0].any()
     pixel = np.float32(1 / 32)
-    right = warp(
-        images, np.arange(2), Layout(np.tile(np.array([1, 0, pixel, 0], np.float32), (2, 1)), np.zeros(2, bool))
-    )
+    moved_ = Layout(np.tile(np.array([1, 0, pixel, 0], np.float32), (2, 1)), plain)
+    right = warp(images, np.arange(2), moved_, whole)
     assert np.allclose(right.pixels[:, :, :-1], images[:, :, 1:], atol=1e-5)
     assert not right.inside[:, :, -1].any()
-    mirror = warp(images, np.arange(2), Layout(np.tile(np.array([1, 0, 0, 0], np.float32), (2, 1)), np.ones(2, bool)))
+    mirror = warp(images, np.arange(2), Layout(same, ~plain), whole)
     assert np.allclose(mirror.pixels, images[..., ::-1], atol=1e-5)
+    narrow = warp(images, np.arange(2), Layout(same, plain), np.array([[1, 0.5]] * 2, np.float32))
+    assert not narrow.inside[:, :, :16].any()
+    assert narrow.inside[:, 4:-4, 20:-20].all()
 
 
 def test_steps_find_a_known_motion() -> None:
     smooth = ndimage.gaussian_filter(brains()[:6], (0, 1.5, 1.5))
     known = Layout(np.tile(np.array([1.02, 0.05, 0.03, -0.02], np.float32), (6, 1)), np.zeros(6, bool))
-    queries = warp(smooth, np.arange(6), known).pixels
+    whole = np.ones((6, 2), np.float32)
+    queries = warp(smooth, np.arange(6), known, whole).pixels
     start = Layout(np.tile(np.array([1, 0, 0, 0], np.float32), (6, 1)), np.zeros(6, bool))
     pairs = (np.arange(6), np.arange(6))
-    found = refined(queries, soft_foreground(queries), smooth, pairs, start, 12, 0.8)
+    found = refined(queries, soft_foreground(queries), smooth, whole, pairs, start, 12, 0.8)
     assert np.allclose(found.motion, known.motion, atol=2e-3)
 
 
