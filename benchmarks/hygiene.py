@@ -7,6 +7,7 @@ repository:
 
     python benchmarks/hygiene.py [--images 2000] [--share 0.1] [--seeds 1] [--peers]
     python benchmarks/hygiene.py --images 100000 --share 0.02
+    python benchmarks/hygiene.py --volumes [--seeds 3]
 
 Peers, at the thresholds that their documentation uses: imagehash (phash, dhash, whash; up to 5 of 64 bits apart) and
 imagededup (PHash, up to 10 bits apart). The network of imagededup is left out: its weights come from the network.
@@ -20,6 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +31,12 @@ from scipy import fft
 from medgan_qa import rng
 from medgan_qa.audits._partitions import partition
 from medgan_qa.audits._same_images import Rule, same_images
+from medgan_qa.audits._slice_runs import leaked_volumes
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, subset
 from medgan_qa.cohorts.phantom import BrainSlices
 from medgan_qa.controls.contaminated import augmented, compressed, cropped, moved
-from medgan_qa.engines import LocalEngine
+from medgan_qa.controls.stacks import Stacks
+from medgan_qa.engines import Engine, LocalEngine
 
 Float = NDArray[np.float32]
 Change = Callable[[Float, np.random.Generator], Float]
@@ -108,13 +112,14 @@ class Planted:
         return CaseImages(np.ascontiguousarray(image, np.float32), None, images.lesion_mask, images.spacing_mm)
 
 
-class Run(NamedTuple):
+@dataclass
+class Run:
     """What the search needs of a run."""
 
     cohort: Any
-    engine: LocalEngine
-    seed: int
-    shared: dict[str, Any]
+    engine: Engine = field(default_factory=LocalEngine)
+    seed: int = 0
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 class Found(NamedTuple):
@@ -148,7 +153,7 @@ def judged(pairs: Pairs, planted: Planted, seconds: float, cpu: float) -> Found:
 
 def searched(planted: Planted) -> tuple[Found, float]:
     """What medgan-qa finds, and the seconds that reading took, which count apart."""
-    run = Run(planted, LocalEngine(), 0, {})
+    run = Run(planted)
     began = time.perf_counter()
     partition(run, "test")
     partition(run, "train")
@@ -250,6 +255,20 @@ def _share(hits: Sequence[bool]) -> str:
     return f"{np.mean(hits):.0%}" if hits else "-"
 
 
+def volume_rows(seeds: int, people: int = 24, slices: int = 6) -> Iterator[str]:
+    """Volumes of train in test under another name, cut half-way between its slices: how many are told, by distance."""
+    yield f"{people} volumes of {slices} slices in train and in test, two leaked; {seeds} seed(s)"
+    yield "| test slice to nearest train slice, mm | leaked | told | told by mistake |"
+    yield "| ---: | ---: | ---: | ---: |"
+    for gap in (0.5, 1.0, 2.0, 4.0):
+        told: list[tuple[str, str]] = []
+        for seed in range(seeds):
+            stacks = Stacks({0: "between", 1: "between"}, people=people, slices=slices, gap_mm=gap, seed=seed)
+            told += [(one.test, one.other) for one in leaked_volumes(same_images(Run(stacks), Rule()), 0.05)]
+        right = sum(test.replace("test-", "train-") == other for test, other in told)
+        yield f"| {gap / 2:g} | {2 * seeds} | {right} | {len(told) - right} |"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -257,8 +276,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1, help="of the test images that are planted")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--peers", action="store_true", help="imagehash and imagededup on the same images")
+    parser.add_argument("--volumes", action="store_true", help="volumes whose neighbouring slices stand in train")
     given = parser.parse_args()
-    for line in rows(given.images, given.share, given.seeds, PEERS if given.peers else ()):
+    peers = PEERS if given.peers else ()
+    lines = volume_rows(given.seeds) if given.volumes else rows(given.images, given.share, given.seeds, peers)
+    for line in lines:
         print(line, flush=True)
 
 

@@ -34,8 +34,8 @@ def write_new(path: Path, content: bytes, mode: int = 0o644) -> bool:
         temporary.unlink(missing_ok=True)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside `path` and move it into place.
+def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file under a temporary name beside `path` and move it into place, with these permissions.
 
     Raises:
         OSError: the folder does not take it.
@@ -44,7 +44,7 @@ def replace(path: Path, content: bytes) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)
             file.write(content)
         temporary.replace(path)
     finally:

@@ -217,22 +217,22 @@ def test_a_check_prints_and_writes_no_name(
 
 
 def test_a_lock_a_run_and_its_ledger_hold_no_name(clinic: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
-    shutil.copy(clinic / "criteria.toml", tmp_path)
-    lock, out = tmp_path / "criteria.lock.json", tmp_path / "run"
-    code, printed = run("lock", str(tmp_path / "criteria.toml"), "--data", str(clinic / "dataset.toml"))
+    folder, out = tmp_path / PLANTED["the folder of the dataset"], tmp_path / "run"
+    shutil.copytree(clinic, folder)
+    criteria, data = str(folder / "criteria.toml"), str(folder / "dataset.toml")
+    code, printed = run("lock", criteria, "--data", data)
     assert code == 0
-    assert not leaks(printed)
-    # A lock says where the data lie, relative to itself.
-    assert not leaks(lock.read_bytes(), but=("the folder of the dataset",))
-    arguments = ["--data", str(clinic / "dataset.toml"), "--criteria", str(tmp_path / "criteria.toml")]
-    code, printed = run("audit", "control:faithful", "--suite", "translation", *arguments, "--out", str(out))
+    # Where the lock was written is told to who asked for it there.
+    assert not leaks(printed, but=("the folder of the dataset",))
+    assert not leaks((folder / "criteria.lock.json").read_bytes())
+    arguments = ["--suite", "translation", "--data", data, "--criteria", criteria, "--out", str(out)]
+    code, printed = run("audit", "control:faithful", *arguments)
     assert code in (0, 1, 3), printed.decode()
     assert not leaks(printed)
     found = {name: said for name, content in everything(out) if (said := leaks(content))}
-    found |= {path.name: said for path in tmp_path.glob("*.jsonl") if (said := leaks(path.read_bytes()))}
-    locked = found.pop("criteria.lock.json", [])
-    assert set(locked) <= {"the folder of the dataset"}
+    found |= {path.name: said for path in folder.glob("*.jsonl") if (said := leaks(path.read_bytes()))}
     assert found == {}
+    assert list(folder.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("damage", ["dicom", "nifti", "missing", "twice", "volume"])

@@ -12,7 +12,7 @@ from scipy import special
 from medgan_qa import rng
 from medgan_qa.audits._partitions import PartitionedRun, streamed
 from medgan_qa.audits.numbers import ALPHA, count, identifier, plain
-from medgan_qa.cohorts.cohort import LESION, LESION_FREE, Case
+from medgan_qa.cohorts.cohort import LESION, LESION_FREE, Case, CaseImages
 from medgan_qa.cohorts.pseudonyms import looks_direct
 from medgan_qa.criteria import Estimate
 from medgan_qa.metrics.imbalance import Imbalance, level_imbalance, numeric_imbalance
@@ -172,14 +172,15 @@ def _properties(run: PartitionedRun, test: Sequence[Case], train: Sequence[Case]
 def _labels(run: PartitionedRun, cases: Sequence[Case]) -> Values:
     """The label of each case: as the table gives it, else by its mask; drawn images are not looked at."""
     read = [case for case in cases if case.label is None and case.has_mask and not run.cohort.phantom]
-    shows = streamed(
-        run,
-        read,
-        lambda case, images: bool((images.lesion_mask is not None) and images.lesion_mask.any()),
-        label="Reading lesion masks",
-    )
+    known = getattr(run.cohort, "has_lesion", None)
+    # A dataset remembers the masks that it has read; any other cohort is read once more.
+    shows = streamed(run, read, _marked, "Reading lesion masks") if known is None else [known(case) for case in read]
     by_mask = {case.case_id: LESION if any_ else LESION_FREE for case, any_ in zip(read, shows, strict=True)}
     return [(case.patient_id, _label(case, by_mask)) for case in cases]
+
+
+def _marked(case: Case, images: CaseImages) -> bool:
+    return images.lesion_mask is not None and bool(images.lesion_mask.any())
 
 
 def _label(case: Case, by_mask: dict[str, str]) -> str | None:

@@ -81,6 +81,7 @@ def lesion_readings(run: SuperResolutionRun, items: Sequence[Item]) -> dict[str,
     """
     detector = run.detector
     assert detector is not None
+    unread: list[str] = []
 
     def read(item: Item) -> dict[str, Bool]:
         case_id = item.case.case_id
@@ -92,16 +93,18 @@ def lesion_readings(run: SuperResolutionRun, items: Sequence[Item]) -> dict[str,
         given = {name: for_detector(way(run.inputs[case_id], run.scale), detector) for name, way in WAYS.items()}
         logits = detector.read(np.stack(list(given.values())))
         if not np.isfinite(logits).all():
-            raise NotFiniteError(
-                "The detector returned NaN or infinity.",
-                expected="finite lesion logits",
-                found=f"on the interpolated input of case {case_id}",
-                where=detector.path,
-                todo="Repair the detector, or give another with --detector.",
-            )
+            unread.append(case_id)
         return own | {name: one > 0 for name, one in zip(given, logits, strict=True)}
 
     found = run.engine.map(read, items, label="Reading lesions in interpolated inputs")
+    if unread:
+        raise NotFiniteError(
+            f"The detector returned NaN or infinity in {len(unread)} of {len(items)} interpolated inputs.",
+            expected="finite lesion logits",
+            found=f"first in {', '.join(unread[:5])}",
+            where=detector.path,
+            todo="Repair the detector, or give another with --detector.",
+        )
     return {item.case.case_id: masks for item, masks in zip(items, found, strict=True)}
 
 

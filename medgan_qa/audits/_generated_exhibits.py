@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medgan_qa.audits._model_outputs import Made, Near, Traced
+from medgan_qa.audits._fingerprints import Traced
+from medgan_qa.audits._model_outputs import Made, Near
 from medgan_qa.audits._partitions import PartitionedRun
 from medgan_qa.audits._same_images import change
 from medgan_qa.audits.catalogue import Findings

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from medgan_qa.audits.run import grey
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort, Partition, subset
+from medgan_qa.cohorts.prefetch import prefetched
 from medgan_qa.engines import Engine
 from medgan_qa.metrics._working import WORKING_PX, Working, working
 from medgan_qa.metrics.augmentation_traces import LINES, Traces, augmentation_traces
@@ -31,6 +32,9 @@ __all__ = ["PartitionedRun", "RealImages", "partition", "pixel_digest", "streame
 
 Float = NDArray[np.float32]
 R = TypeVar("R")
+
+BLOCK = 64
+"""Cases that the engine is given at once."""
 
 
 class PartitionedRun(Protocol):
@@ -118,8 +122,13 @@ def partition(run: PartitionedRun, which: Partition) -> RealImages | None:
 
 
 def streamed(run: PartitionedRun, cases: Sequence[Case], work: Callable[[Case, CaseImages], R], label: str) -> list[R]:
-    """What `work` makes of each case, in order; the pixels of one case are let go before the next ones are kept."""
-    return run.engine.map(lambda case: work(case, run.cohort.load(case)), cases, label=label)
+    """What `work` makes of each case, in order; pixels are read a few cases ahead, and let go once worked on."""
+
+    def block(part: Sequence[Case]) -> list[R]:
+        return [work(case, images) for case, images in prefetched(run.cohort, part)]
+
+    parts = [cases[start : start + BLOCK] for start in range(0, len(cases), BLOCK)]
+    return [made for done in run.engine.map(block, parts, label=label) for made in done]
 
 
 def pixel_digest(image: NDArray[Any]) -> str:

@@ -80,7 +80,7 @@ def altered_structure(
     whole lowers the boundary scores too; GEO-001 tells which it was. Deformation is followed in windows of 24 pixels
     (of at most 128 across): what is smaller moves its edges, and shows in the boundary distance. Outlines of lesions a
     few pixels wide are coarse, which is what outline_limit_px allows for. Lesions that are lost or faint have no
-    outline; PAT-001 and PAT-003 count those.
+    outline; PAT-001 and PAT-003 count those. A lesion of a volume is outlined once, in the slice that shows it largest.
 
     Method and source. Canny 1986 with quantiles of the gradient as thresholds; boundary F-score after Martin et al.
     2004; 95th percentile Hausdorff distance after Huttenlocher et al. 1993; windows placed by normalised gradient

@@ -74,7 +74,8 @@ def detection_limit(
     Known limits. Planted lesions are discs of even brightness, added to the tissue: real ones are ragged, displace what
     is around them and lie where disease lies. Apart from the planted fault the output equals the reference, so blur and
     noise of the model under audit are not allowed for. Power holds for this detector, this matching rule and these
-    data; the grid's cells share patients and places and are not independent of each other.
+    data; the grid's cells share patients and places and are not independent of each other. In a volume a lesion is
+    planted into a single slice and read there; one that spans several gives the chain more to see.
 
     Method and source. Detection limits by planted (inserted) lesions as in phantom and virtual-lesion studies of image
     quality; FDA's regulatory science tools plant known lesions (VICTRE, LesionBlender) and known defects (MISS-tool) in

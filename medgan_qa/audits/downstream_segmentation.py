@@ -77,8 +77,8 @@ def downstream_segmentation(
     concluded about lesions. A detector that a blur serves better than the truth does would judge against detail. It
     must not have been trained on outputs of the model. Classes of intensity are no anatomy, and those of the truth
     hold its noise, so their Dice stays below 1 for a perfect model that removes noise. Area in slices stands for
-    volume, which needs all slices and their distance. Lesions that were removed or invented have audits of their
-    own.
+    volume, which needs all slices and their distance: of volumes too, Dice and area are taken slice by slice, and
+    the slices of a patient are one cluster. Lesions that were removed or invented have audits of their own.
 
     Method and source. Dice 1945; bias and limits of agreement after Bland and Altman 1999, with exact bounds after
     Carkeet 2015; classes after Otsu 1979. Means with intervals that resample patients; gains by Student's t over

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from medgan_qa.audits._digest_lists import listed, on_lists, pixel_digest
+from medgan_qa.audits._fingerprints import Traced, traced_outputs
 from medgan_qa.audits._generated_exhibits import show_near, show_traced
-from medgan_qa.audits._model_outputs import Made, Near, Traced, equal_outputs, made, near_outputs, traced_outputs
+from medgan_qa.audits._model_outputs import Made, Near, equal_outputs, made, near_outputs
 from medgan_qa.audits._partitions import PartitionedRun, RealImages, partition, streamed
 from medgan_qa.audits._partitions import pixel_digest as digest_of
 from medgan_qa.audits._same_images import Rule, change
@@ -227,6 +228,7 @@ def _said(
             f"where their {'residual' if outputs.targets else 'score'} is below {near.threshold:.3f}, or, less white "
             "noise, below a limit of its own."
         )
+        said += near.untold
     if isinstance(traced, Traced):
         said.append(_of_fingerprint(traced))
     return said

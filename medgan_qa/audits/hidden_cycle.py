@@ -123,7 +123,8 @@ def hidden_cycle(run: TranslationRun, *, min_lesion_pixels: int = 3, worst: int 
     contrast is flatter than its source's has an inverse that amplifies, noise too: the ratio then tends to that gain. A
     code that is spread redundantly over many pixels withstands noise; what comes back without having been there shows
     it. A lesion counts as not shown by its mean contrast, so one that shows as texture alone is counted wrongly.
-    Training with noise on G(x) makes a pair robust without making it faithful: preservation is for PAT-001 to measure.
+    A lesion of a volume is looked at once, in the slice that shows it largest. Training with noise on G(x) makes a pair
+    robust without making it faithful: preservation is for PAT-001 to measure.
 
     Method and source. Chu et al. 2017 (CycleGAN, a master of steganography); Bashkirova et al. 2019 (sensitivity to
     noise, reconstruction honesty). Medians over patients by order statistics, rates with exact bounds by patient.

@@ -67,21 +67,21 @@ def leaked_images(
     export under new pseudonyms all have new ones. Slices of one volume are near copies of each other, so a split by
     slice puts the test images into train.
 
-    Known limits. Another slice, series or visit of a patient under a new identifier is not found unless it shows almost
-    the same, or four and more slices of a volume do. Changes found are those named; of crops to 80 % of the side about
-    four in five, of smaller ones few; a warp, a scale beyond a tenth or a shift beyond a twentieth of the side are
-    found in part or not at all, and a part of an image pasted into another is not. Images with little structure, such
-    as the top of a head, are hardest to tell apart. The limit is set so that false alarms are rare, not so that no copy
-    is missed. Images are compared at 64 pixels along the longer side; a paired target is compared pixel by pixel
-    alone.
+    Known limits. Another slice, series or visit of a patient under a new identifier is not found unless it shows
+    almost the same, or four and more slices of a volume do. Changes found are those named; of crops to 80 % of the
+    side six in ten on phantoms, of smaller ones few; a warp, a scale beyond a tenth or a shift beyond a twentieth
+    of the side are found in part or not at all, and a part of an image pasted into another is not. Images with
+    little structure, such as the top of a head, are hardest to tell apart. The limit is set so that false alarms
+    are rare, not so that no copy is missed. Images are compared at 64 pixels along the longer side; a paired target
+    is compared pixel by pixel alone.
 
     Method and source. Candidates by rotation-invariant signatures (Granlund 1972), laid over each other by Gauss-Newton
     steps (Lucas and Kanade 1981), scored by the share of the locally normalised image that is left unexplained, with
     and without what white noise explains of it (Immerkaer 1996). The limits lie where the log-normal tail of the scores
     of different patients leaves the chance `false_alarm` that any image of the run is flagged by mistake, at its lower
     confidence end; certain duplicates (residual below `duplicate`) do not enter it. Dar et al. 2025 (arXiv 2402.01054)
-    calibrate on pairs of different patients likewise. Volumes by the median score of their slices, held against that
-    of all volumes.
+    calibrate on pairs of different patients likewise. Volumes by the mean logarithm of their slices' scores, held
+    against that of all volumes.
     """
     findings = Findings()
     test = partition(run, "test")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.cohorts.cohort import Case, CaseImages, Cohort
+from medgan_qa.cohorts.prefetch import prefetched
 from medgan_qa.engines import Streamed
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def loaded(cohort: Cohort, cases: Sequence[Case]) -> Streamed[tuple[Case, CaseIm
     Raises:
         DatasetError: when it is taken: a file of the case cannot be used.
     """
-    return Streamed(((case, cohort.load(case)) for case in cases), len(cases))
+    return Streamed(prefetched(cohort, cases), len(cases))
 
 
 def batches_of(items: Iterable[T], count: int, size: int) -> Streamed[list[T]]:

@@ -67,6 +67,7 @@ def unseen_invention(
     that is missing is measured and is no invention. An invention fainter than the truth's noise, or than half of an
     edge that it lies on, is not told from them. What the operator sees but should not have changed is a matter of
     CON-001. Where lines or pixels are missing besides blur, singular values below 1 % of the largest count as unseen.
+    Slices of a volume are judged one by one, and those of a patient are one cluster.
 
     Method and source. Null-space hallucination maps and the objects of specific maps: Bhadra S, Kelkar VA, Brooks FJ,
     Anastasio MA, On hallucinations in tomographic image reconstruction, IEEE Trans Med Imaging 2021. Changed from

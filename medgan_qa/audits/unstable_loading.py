@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa import rng
-from medgan_qa.audits._loaded import SHOWN, Loaded, Seen, read_loader
+from medgan_qa.audits._loaded import SHOWN, Seen, read_loader
+from medgan_qa.audits._loading_words import Loading, Reread, said, show
 from medgan_qa.audits._partitions import PartitionedRun, partition, pixel_digest
 from medgan_qa.audits.catalogue import Findings, Row
-from medgan_qa.audits.exhibits import Pair, pairs
 from medgan_qa.audits.numbers import count
 from medgan_qa.audits.run import grey
 from medgan_qa.cohorts.cohort import Case, CaseImages
 from medgan_qa.cohorts.loaders import Loader
-from medgan_qa.cohorts.pipelines import Found, Inspection, inspect_pipeline
+from medgan_qa.cohorts.pipelines import inspect_pipeline
 from medgan_qa.criteria import Estimate
-from medgan_qa.metrics.image_change import ImageChange, image_change
+from medgan_qa.metrics.image_change import image_change
 
 CODE = "HYG-004"
-LISTED = 12
-"""Transforms that are listed in a note."""
 TRIES = 3
 """Times that an image which changed is read again, so that the change can be named."""
 NO_LOADER = (
@@ -34,40 +29,11 @@ NO_LOADER = (
 Float = NDArray[np.float32]
 
 
-@dataclass(eq=False)
-class Reread:
-    """The test partition read a second time by the dataset's own reader."""
-
-    changed: dict[str, str] = field(default_factory=dict)
-    """What gives one reading from the other, by case id."""
-    seen: list[Seen] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Loading:
-    """What a loader does."""
-
-    loader: Loader
-    loaded: Loaded
-    inspection: Inspection
-    altered: dict[str, ImageChange]
-    """Cases that it hands out otherwise than their file, by case id; none where that is accepted preprocessing."""
-    contrast: dict[str, ImageChange]
-    """Cases that it hands out in another contrast that is no gain and offset."""
-    accepted: str
-    """What it does to every image alike and is accepted; empty where it does nothing."""
-
-    @property
-    def suspects(self) -> set[str]:
-        """Keys of items that changed, were altered, or went through a random transform."""
-        through = {*self.loaded.cases, *self.loaded.unmatched} if self.inspection.random else set()
-        return {*self.loaded.changed, *self.altered, *through}
-
-
 def unstable_loading(
     run: PartitionedRun,
     *,
     accepted: str = "transpose, resized",
+    not_applied: str = "",
     worst: int = 8,
 ) -> Findings:
     """Augmentation while the test partition is loaded.
@@ -81,6 +47,8 @@ def unstable_loading(
     every image alike, of the kinds named in `accepted`, is taken as its preprocessing and not counted. The transforms
     that can be reached from the loader are listed, and those that are random told. Counted are test images that change,
     are altered, or pass a random transform; of a dataset that declares `augmentation = "none"` also whether that holds.
+    A transform that can be reached and is not applied to test images, such as one that the same object holds for
+    training, is left out where `not_applied` names the beginning of its path.
 
     Why it matters. Augmentation that is on by mistake in the code that reads the test images makes them images that no
     scanner made, exchanges left and right, and gives other numbers in every run. The files do not show it, a
@@ -104,7 +72,7 @@ def unstable_loading(
     assert test is not None
     reread = _reread(run)
     loader = run.shared.get("loader")
-    loading = None if loader is None else _loading(run, loader, accepted)
+    loading = None if loader is None else _loading(run, loader, accepted, not_applied)
     by_loader = set() if loading is None else loading.suspects
     cases = {case.case_id: case for case in test.cases}
     own = {} if loading is None else {k: case.case_id for k, case in loading.loaded.cases.items()}
@@ -122,10 +90,10 @@ def unstable_loading(
         findings.estimates += _of_loader(loading)
     findings.estimates += _declared(run, bool(found))
     findings.rows = [_row(key, cases, reread, loading, own) for key in sorted(found)]
-    findings.notes = [NO_LOADER] if loading is None else _said(loading, len(cases))
+    findings.notes = [NO_LOADER] if loading is None else said(loading, len(cases))
     if _says_none(run) and found:
         findings.notes.insert(0, 'The dataset declares augmentation = "none", and its test images are augmented.')
-    _show(findings, reread, loading, cases, worst)
+    show(findings, CODE, reread, loading, cases, worst)
     return findings
 
 
@@ -224,16 +192,22 @@ def _changed(run: PartitionedRun, reread: Reread, case: Case, is_image: bool, im
     return f"{which}changed"
 
 
-def _loading(run: PartitionedRun, loader: Loader, accepted: str) -> Loading:
+def _loading(run: PartitionedRun, loader: Loader, accepted: str, not_applied: str) -> Loading:
     loaded = read_loader(run, loader)
-    allowed = {kind.strip() for kind in accepted.split(",") if kind.strip()}
+    allowed = _split(accepted)
     moved = {k: c for k, c in loaded.compared.items() if not c.in_place}
     contrast = {k: c for k, c in loaded.compared.items() if c.kind == "gamma or clipping"}
     alike = {_without_contrast(c.words) for c in loaded.compared.values()}
     kinds = {kind for c in moved.values() for kind in c.kind.split(", ")} - {"brightness or contrast"}
     fixed = bool(moved) and len(alike) == 1 and kinds <= allowed
     inspection = inspect_pipeline(loader.built)
-    return Loading(loader, loaded, inspection, {} if fixed else moved, contrast, alike.pop() if fixed else "")
+    idle = [found for found in inspection.random if found.path.startswith(tuple(_split(not_applied)))]
+    inspection.random = [found for found in inspection.random if found not in idle]
+    return Loading(loader, loaded, inspection, {} if fixed else moved, contrast, alike.pop() if fixed else "", idle)
+
+
+def _split(text: str) -> set[str]:
+    return {part.strip() for part in text.split(",") if part.strip()}
 
 
 def _without_contrast(words: str) -> str:
@@ -252,110 +226,3 @@ def _row(key: str, cases: dict[str, Case], reread: Reread, loading: Loading | No
         "loader_against_file": "" if altered is None else altered.words,
         "residual": None if altered is None else round(altered.residual, 5),
     }
-
-
-def _said(loading: Loading, tests: int) -> list[str]:
-    loader, loaded, inspection = loading.loader, loading.loaded, loading.inspection
-    handed = len(loaded.cases)
-    said = [f"{loaded.items} items were read through the loader; {handed} of {tests} test cases are among them."]
-    if loaded.by_place:
-        said.append(
-            "Its items carry no case id; as there are as many as test cases, they were taken in the table's order."
-        )
-    if loaded.unmatched:
-        said.append(
-            f"{len(loaded.unmatched)} items are no case that the dataset knows by that name, so they were compared "
-            "with each other alone and not with files."
-        )
-    if loaded.others:
-        said.append(f"It also hands out cases of other partitions ({loaded.others} items in all readings).")
-    if loading.accepted:
-        said.append(f"It hands out every image as: {loading.accepted}. That is accepted as its preprocessing.")
-    if loaded.reordered:
-        said.append("Its order changes from one reading to the next; its images are the same.")
-    if loader.shuffles:
-        said.append("The DataLoader shuffles; an order is no augmentation.")
-    return [*said, *_kinds(loading), *_transforms(inspection)]
-
-
-def _kinds(loading: Loading) -> list[str]:
-    said = []
-    changed = Counter(_plain(words) for words in loading.loaded.changed.values())
-    altered = Counter(c.kind for c in loading.altered.values())
-    if changed:
-        said.append(f"Between readings: {_listed(changed)}.")
-    if altered:
-        said.append(f"Against the files: {_listed(altered)}.")
-    return said
-
-
-def _plain(words: str) -> str:
-    return words.split(" (")[0].split(" at ")[0]
-
-
-def _listed(kinds: Counter[str]) -> str:
-    return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
-
-
-def _transforms(inspection: Inspection) -> list[str]:
-    said = [_some("Random transforms", inspection.random)] if inspection.random else ["No random transform was found."]
-    if inspection.draws:
-        said.append(_some("Code that names a source of random numbers", inspection.draws))
-    if inspection.unknown:
-        said.append(_some("Not looked into", inspection.unknown))
-    if not inspection.complete:
-        said.append("The loader's objects are nested too deeply or too many; not all were looked at.")
-    return said
-
-
-def _some(head: str, found: list[Found]) -> str:
-    more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return f"{head}: {'; '.join(map(str, found[:LISTED]))}{more}."
-
-
-def _show(findings: Findings, reread: Reread, loading: Loading | None, cases: dict[str, Case], worst: int) -> None:
-    both = [
-        ("dataset", reread.seen, "Test images read twice", ("one reading", "another reading")),
-        *(
-            []
-            if loading is None
-            else [
-                ("loader", loading.loaded.changed_seen, "Images of the loader, read twice", ("one reading", "another")),
-                (
-                    "files",
-                    [seen for seen in loading.loaded.altered_seen if seen.key in loading.altered],
-                    "Images of the loader and their files",
-                    ("file", "loader"),
-                ),
-            ]
-        ),
-    ]
-    for name, seen, title, columns in both:
-        pairs(
-            findings,
-            f"{CODE}-{name}",
-            title,
-            f"The first {min(worst, len(seen))} that differ, each scaled from its least to its largest value.",
-            [_pair(one, cases) for one in seen[:worst]],
-            columns,
-        )
-
-
-def _pair(seen: Seen, cases: dict[str, Case]) -> Pair:
-    patient = cases[seen.key].patient_id if seen.key in cases else ""
-    return Pair(
-        _scaled(seen.one), _on_grid(_scaled(seen.other), seen.one.shape), seen.key, patient, seen.change.words, "worst"
-    )
-
-
-def _scaled(image: Float) -> Float:
-    low, span = float(image.min()), float(np.ptp(image))
-    return np.asarray((image - low) / (span or 1.0), np.float32)
-
-
-def _on_grid(image: Float, shape: tuple[int, ...]) -> Float:
-    """Cut or filled with 0 at the bottom and right, as the two images of a pair have one size."""
-    laid = np.zeros(shape, np.float32)
-    rows, columns = (min(a, b) for a, b in zip(image.shape, shape, strict=True))
-    laid[:rows, :columns] = image[:rows, :columns]
-    return laid

@@ -14,6 +14,8 @@ from medgan_qa.errors import MedganQAError
 
 COMMANDS = {
     "audit": "Audit a model: run a suite, judge it, write a Record and a report.",
+    "card": "Write a model's card from what its file tells, or try one against its model.",
+    "data": "Propose a dataset file from a folder, or check a dataset.",
     "lock": "Fix criteria and data before a run.",
     "report": "Make report and exports of a run's folder again.",
     "sign": "Sign a run as author, reviewer or approver.",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from medgan_qa.subjects.dry_run import DryRun
     from medgan_qa.subjects.proposal import Proposal
 
-NUMBER_PAIR = (float, float)
 NOT_DECLARED = "not declared"
 
 
@@ -182,7 +181,7 @@ def _complete(proposal: Proposal, known: dict[str, Any], model: str, yes: bool) 
     keys = {**{key: value for key, value in told.items() if key in wanted}, **known}
     missing = [key for key in wanted if key not in keys]
     if not missing:
-        return _ordered(keys, wanted)
+        return _ordered(keys)
     guesses = {key: t for key, t in proposal.keys.items() if key in missing}
     raise ConfigurationError(
         "The card lacks what neither the file nor an option tells.",
@@ -217,7 +216,7 @@ def _asked(proposal: Proposal, known: dict[str, Any], model: str, yes: bool) -> 
         keys.setdefault(todo[0], _value(todo[0], told, yes))
     for key in ("output_role", "training_data"):
         keys.setdefault(key, click.prompt(_question(key), default=NOT_DECLARED, err=True))
-    return _ordered({key: value for key, value in keys.items() if value != NOT_DECLARED}, _wanted(keys["task"]))
+    return _ordered({key: value for key, value in keys.items() if value != NOT_DECLARED})
 
 
 def _value(key: str, told: dict[str, Any], yes: bool) -> Any:
@@ -257,8 +256,10 @@ def _parsed(key: str, text: str) -> Any:
         ) from error
 
 
-def _ordered(keys: dict[str, Any], first: list[str]) -> dict[str, Any]:
-    return {key: keys[key] for key in [*(k for k in first if k in keys), *(k for k in keys if k not in first)]}
+def _ordered(keys: dict[str, Any]) -> dict[str, Any]:
+    from medgan_qa.subjects.card import Card
+
+    return {key: keys[key] for key in Card.__dataclass_fields__ if key in keys}
 
 
 def _show(card: Card, text: str, seen: DryRun, target: Path | None, as_json: bool) -> None:

@@ -40,7 +40,9 @@ class Told:
         """The file's path, for a reader; its errors are rewritten as they come through."""
         try:
             yield self.path
-        except (DatasetError, MissingDependencyError) as error:
+        except DatasetError as error:
+            raise self.about(error) from None
+        except MissingDependencyError as error:
             raise self.about(error) from None
 
     def about(self, error: ReadError) -> ReadError:

@@ -11,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgan_qa.cohorts._about import Told
+from medgan_qa.cohorts._same_place import require_same_place, unfit
 from medgan_qa.cohorts.cohort import CaseImages, to_unit
 from medgan_qa.cohorts.description import Description
 from medgan_qa.cohorts.readers import ArrayCache, Spacing, Volume, open_volume, read_image, read_mask, read_spacing
-from medgan_qa.cohorts.readers.stack import Affine
 from medgan_qa.cohorts.slices import Source
-from medgan_qa.errors import DatasetError
 
 _RANGE_TOLERANCE = 1e-3  # of the range; what resampling and rounding may overshoot
 _SPACING_TOLERANCE = 0.01  # of the spacing
-_PLACE_TOLERANCE = 0.1  # of the image's shortest pixel distance; what rounding in headers leaves
-_FINER_PLACE_TOLERANCE = 0.5  # the same for a finer grid, whose makers put it at a corner or at the centre
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
@@ -166,7 +163,7 @@ class CaseFiles:
                 assert volumes is not None
                 opened = open_volume(path, volumes.plane, self._cache, mask=column == "lesion_mask")
                 if opened is None:
-                    raise _refused(
+                    raise unfit(
                         path, "has one slice, and its image has several", "a volume", "one image", "Give a volume."
                     )
                 self._volumes[key] = opened
@@ -181,58 +178,12 @@ class CaseFiles:
         if least < low - slack or most > high + slack:
             todo = "Correct value_range in the dataset file, or give window instead if numbers shall be clipped."
             found, expected = f"{least:g} to {most:g}", f"{low:g} to {high:g}"
-            raise _refused(path, "holds numbers outside value_range", expected, found, todo)
+            raise unfit(path, "holds numbers outside value_range", expected, found, todo)
         return to_unit(stored, self._value_range)
 
 
-def require_same_place(image: Volume, other: Volume, factors: tuple[int, int] = (1, 1)) -> None:
-    """Refuse a target or mask that does not lie where the image lies.
-
-    Args:
-        image: the image's volume.
-        other: that of the target or mask.
-        factors: how many times the rows and columns of the image it has.
-
-    Raises:
-        DatasetError: another number of slices, rows or columns; corners that lie elsewhere in the patient; or only one
-            of the two tells where it lies.
-    """
-    slices, rows, columns = image.shape
-    expected = (slices, rows * factors[0], columns * factors[1])
-    if other.shape != expected:
-        shapes = [f"{n} slices of {h} rows x {w} columns" for n, h, w in (expected, other.shape)]
-        todo = "Resample it to the image's grid, or correct the row."
-        raise _refused(other.path, "is not on the grid of its image", *shapes, todo)
-    first, second = image.affine, other.affine
-    if first is None and second is None:
-        return
-    if first is None or second is None:
-        found = "none, while the image has one" if second is None else "one, while the image has none"
-        todo = "Export both in formats that carry it, as NIfTI and DICOM do, or both without."
-        raise _refused(other.path, "cannot be laid over its image", "a place in the patient for both", found, todo)
-    off = _corners_apart(first, second, expected, factors)
-    shortest = min(float(np.linalg.norm(first[:3, axis])) for axis in range(3) if image.shape[axis] > 1 or axis)
-    allowed = (_PLACE_TOLERANCE if factors == (1, 1) else _FINER_PLACE_TOLERANCE) * shortest
-    if off > allowed:
-        todo = "Resample it to the image's grid, or correct its header."
-        found = f"{off:.3g} mm apart"
-        raise _refused(other.path, "lies elsewhere than its image", f"corners within {allowed:.3g} mm", found, todo)
-
-
-def _corners_apart(image: Affine, other: Affine, shape: tuple[int, int, int], factors: tuple[int, int]) -> float:
-    """The furthest that a corner element lies from where it should, in mm."""
-    finer = np.diag([1.0, 1 / factors[0], 1 / factors[1], 1.0])
-    finer[1, 3], finer[2, 3] = ((1 / factor - 1) / 2 for factor in factors)
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(side - 1 for side in shape), 1]
-    return float(np.linalg.norm(((image @ finer - other) @ corners.T)[:3], axis=0).max())
-
-
-def _refused(path: Path, problem: str, expected: str, found: str, todo: str) -> DatasetError:
-    return DatasetError(f"{path.name} {problem}", expected=expected, found=found, where=path, todo=todo)
-
-
 def _refuse_target(path: Path) -> NoReturn:
-    raise _refused(
+    raise unfit(
         path,
         "is the target of a case whose input is made from its image",
         "no target where the dataset says degrade = true: the image itself is the truth",
@@ -243,7 +194,7 @@ def _refuse_target(path: Path) -> NoReturn:
 
 def _require_grid(found: tuple[int, ...], expected: tuple[int, ...], path: Path) -> None:
     if found != expected:
-        raise _refused(
+        raise unfit(
             path,
             "is not on the grid of its image",
             f"{expected[0]} rows x {expected[1]} columns",
@@ -256,7 +207,7 @@ def _require_spacing(found: Spacing | None, expected: Spacing | None, path: Path
     if found is None or expected is None:
         return
     if any(abs(f - e) > _SPACING_TOLERANCE * e for f, e in zip(found, expected, strict=True)):
-        raise _refused(
+        raise unfit(
             path,
             "carries another pixel spacing than the dataset file or its image",
             f"{expected[0]:g} x {expected[1]:g} mm (dy x dx), within 1 %",

@@ -1,15 +1,18 @@
-"""The files that a table lists: whether they are there and inside the dataset's folder, and which they all are."""
+"""The files that a table lists: whether they are there and inside the dataset's folder, and what they hold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
+from medgan_qa.cohorts._about import Told
 from medgan_qa.cohorts._problems import collected
 from medgan_qa.cohorts.description import Description
 from medgan_qa.cohorts.readers import CONTAINERS, SUFFIXES, kind_of, parsed, series_files
 from medgan_qa.cohorts.table import FILE_COLUMNS, Row
+from medgan_qa.digests import file_sha256
 from medgan_qa.errors import DatasetError
 
 _OUTSIDE = "leads out of the dataset's folder"
@@ -80,28 +83,84 @@ class _Place:
         return True
 
 
-def files_of(folder: Path, cell: str) -> Iterator[str]:
+class ListedFiles:
+    """Every file that a table stands for, with its SHA-256; each is read once.
+
+    Args:
+        description: of the dataset.
+        rows: of its table.
+        names: how outputs name the rows, by number.
+    """
+
+    def __init__(self, description: Description, rows: Sequence[Row], names: Mapping[int, str]) -> None:
+        self._folder, self._table, self._rows, self._names = description.path.parent, description.table, rows, names
+
+    @cached_property
+    def by_path(self) -> dict[str, str]:
+        """Digests by path relative to the dataset file, sorted.
+
+        Raises:
+            DatasetError: a file cannot be read; told by case, row and column.
+        """
+        return dict(sorted({name: found for files in self._cells.values() for name, found in files.items()}.items()))
+
+    def of(self, cell: str) -> dict[str, str]:
+        """Digests of the files that a cell stands for, by path, in the order of their names."""
+        return self._cells[cell]
+
+    def by_place(self) -> dict[str, str]:
+        """Digests by row and column, with a number where they are several; sorted."""
+        out = {}
+        for row, column, cell in self._listed():
+            files = self._cells[cell]
+            for number, found in enumerate(files.values(), start=1):
+                out[f"{self._names[row.number]}, {column}" + (f", file {number}" if len(files) > 1 else "")] = found
+        return dict(sorted(out.items()))
+
+    def _listed(self) -> Iterator[tuple[Row, str, str]]:
+        return (
+            (row, column, row.cells[column]) for row in self._rows for column in FILE_COLUMNS if column in row.cells
+        )
+
+    @cached_property
+    def _cells(self) -> dict[str, dict[str, str]]:
+        out, known = dict[str, dict[str, str]](), dict[str, str]()
+        for row, column, cell in self._listed():
+            if cell not in out:
+                with Told(self._folder, self._table.name, row, column, self._names[row.number]).told() as path:
+                    names = files_of(self._folder, cell)
+                    known |= {n: _file_digest(self._folder / n, path) for n in names if n not in known}
+                    out[cell] = {name: known[name] for name in names}
+        return out
+
+
+def files_of(folder: Path, cell: str) -> list[str]:
     """Every file that a cell stands for, relative to the dataset file: itself, or all of a series or zarr folder.
 
     Raises:
-        DatasetError: the folder cannot be listed.
+        DatasetError: a folder cannot be listed.
     """
     file = parsed(cell).file
     path = folder / file
     try:
         if not path.is_dir():
-            yield file
-        elif kind_of(path) == "series":
-            yield from (f"{file}/{inside.name}" for inside in series_files(path))
-        else:
-            inside_of = sorted(Path(top) / name for top, _, names in os.walk(path) for name in names)
-            yield from (f"{file}/{inside.relative_to(path).as_posix()}" for inside in inside_of)
+            return [file]
+        if kind_of(path) == "series":
+            return [f"{file}/{inside.name}" for inside in series_files(path)]
+        inside_of = sorted(Path(top) / name for top, _, names in os.walk(path) for name in names)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
+    return [f"{file}/{inside.relative_to(path).as_posix()}" for inside in inside_of]
 
 
-def unreadable(path: Path, error: OSError) -> DatasetError:
-    """The error for a file that went away, or may not be read."""
+def _file_digest(path: Path, at: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise _unreadable(at, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
     return DatasetError(
         f"{path.name} cannot be read",
         expected="the file that the table lists",

@@ -12,15 +12,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 from medgan_qa.cohorts._about import Told
 from medgan_qa.cohorts._case_files import CaseFiles
-from medgan_qa.cohorts._listed import files_of, require_files, unreadable
-from medgan_qa.cohorts._problems import collected
+from medgan_qa.cohorts._exclusion import excluded_cases, require_few
+from medgan_qa.cohorts._listed import ListedFiles, require_files
 from medgan_qa.cohorts._summary import summary
 from medgan_qa.cohorts.cohort import Case, CaseImages, ExcludedCase, Inventory, Partition, subset
 from medgan_qa.cohorts.description import Description, locate, read_description
@@ -28,11 +27,9 @@ from medgan_qa.cohorts.prefetch import outcomes
 from medgan_qa.cohorts.pseudonyms import protected
 from medgan_qa.cohorts.readers import ArrayCache, Spacing, Volume, open_volume, read_image
 from medgan_qa.cohorts.slices import Expanded, Source, expanded
-from medgan_qa.cohorts.table import FILE_COLUMNS, Row, read_cases
-from medgan_qa.digests import digest, file_sha256
+from medgan_qa.cohorts.table import Row, read_cases
+from medgan_qa.digests import digest
 from medgan_qa.errors import DatasetError
-
-_IN_EACH = 1e-9  # what rounding leaves of a sum of shares
 
 
 def read_dataset(path: Path) -> FileCohort:
@@ -123,7 +120,7 @@ class FileCohort:
             DatasetError: a file cannot be read.
         """
         cell = self._sources[case.case_id].row.cells["image"]
-        found = [self._digests[name] for name in self._names[cell]]
+        found = list(self._listed_files.of(cell).values())
         return found[0] if len(found) == 1 else digest(found)
 
     def check_all(self, partition: Partition | None = "test") -> list[DatasetError]:
@@ -157,14 +154,8 @@ class FileCohort:
         """
         names = self._row_names
         rows = {names[row.number]: digest(row.cells) for row in self._rows.values()}
-        files = {}
-        for row in self._rows.values():
-            for column in FILE_COLUMNS:
-                inside = self._names[row.cells[column]] if column in row.cells else []
-                for number, name in enumerate(inside):
-                    place = f"{names[row.number]}, {column}" + (f", file {number + 1}" if len(inside) > 1 else "")
-                    files[place] = self._digests[name]
-        return Inventory(digest(self.description.content), dict(sorted(rows.items())), dict(sorted(files.items())))
+        files = self._listed_files.by_place()
+        return Inventory(digest(self.description.content), dict(sorted(rows.items())), files)
 
     def describe(self) -> dict[str, Any]:
         """The summary for the Record. Reads masks and file headers that no case was loaded from before.
@@ -201,85 +192,31 @@ class FileCohort:
         """Exclude the cases that are unreadable, or refuse to."""
         if not errors:
             return
-        left_out = [
-            ExcludedCase(case.case_id, case.patient_id, case.partition, _in_one_line(errors[case.case_id]))
-            for case in self.cases
-            if case.case_id in errors
-        ]
-        self._require_few((*self.excluded, *left_out))
+        left_out = excluded_cases([case for case in self.cases if case.case_id in errors], errors)
+        shares = {case.case_id: self._sources[case.case_id].share for case in self._listed}
+        require_few(self.description, self._listed, shares, (*self.excluded, *left_out))
         self.excluded = (*self.excluded, *left_out)
         self.cases = tuple(case for case in self.cases if case.case_id not in errors)
-
-    def _require_few(self, excluded: Sequence[ExcludedCase]) -> None:
-        allowed = self.description.exclude_unreadable
-        listed = [f"{case.case_id}: {case.reason}" for case in excluded]
-        if allowed is None:
-            raise collected(
-                f"{len(excluded)} case(s) of dataset {self.name!r} cannot be loaded",
-                listed,
-                expected="files that can be read and agree with each other",
-                where=self.description.table.name,
-                todo="Repair these files, or take the cases out of the table.",
-            )
-        for partition in sorted({case.partition for case in excluded}):
-            share = self._share(partition, {case.case_id for case in excluded})
-            if share > allowed + _IN_EACH:
-                raise collected(
-                    f"{share:.1%} of the rows of partition {partition} cannot be loaded, more than may be left out",
-                    listed,
-                    expected=f"at most {allowed:.1%}, as exclude_unreadable declares",
-                    where=self.description.table.name,
-                    todo="Repair these files, or take the cases out of the table.",
-                )
-
-    def _share(self, partition: str, excluded: set[str]) -> float:
-        """The share of a partition's rows that cases are; a slice is its part of a row."""
-        weights = {c.case_id: self._sources[c.case_id].share for c in self._listed if c.partition == partition}
-        return sum(weight for name, weight in weights.items() if name in excluded) / sum(weights.values())
 
     @cached_property
     def _digest(self) -> str:
         content = {
             "description": self.description.content,
             "rows": [row.cells for _, row in sorted(self._rows.items())],
-            "files": self._digests,
+            "files": self._listed_files.by_path,
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
-    def _names(self) -> dict[str, list[str]]:
-        """Every file that a cell stands for, by cell."""
-        folder, out = self.description.path.parent, dict[str, list[str]]()
-        for row in self._rows.values():
-            for column in FILE_COLUMNS:
-                cell = row.cells.get(column)
-                if cell is not None and cell not in out:
-                    with self._told(row, column):
-                        out[cell] = list(files_of(folder, cell))
-        return out
-
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        """SHA-256 of every file, by its path relative to the dataset file."""
-        folder, out = self.description.path.parent, dict[str, str]()
-        for row in self._rows.values():
-            for column in FILE_COLUMNS:
-                for name in self._names[row.cells[column]] if column in row.cells else ():
-                    if name not in out:
-                        with self._told(row, column) as at:
-                            out[name] = _file_digest(folder / name, at)
-        return dict(sorted(out.items()))
+    def _listed_files(self) -> ListedFiles:
+        return ListedFiles(self.description, list(self._rows.values()), self._row_names)
 
     @cached_property
     def _row_names(self) -> dict[int, str]:
         """How outputs name a row, by its number."""
         sources = [(case, self._sources[case.case_id]) for case in self._listed]
         return {source.row.number: _row_name(case, source) for case, source in sources}
-
-    def _told(self, row: Row, column: str) -> AbstractContextManager[Path]:
-        description = self.description
-        return Told(description.path.parent, description.table.name, row, column, self._row_names[row.number]).told()
 
 
 def _named(slices: Expanded, description: Description) -> tuple[tuple[Case, ...], dict[str, Source]]:
@@ -300,11 +237,6 @@ def _dataset_error(read: Future[CaseImages]) -> DatasetError | None:
     raise error
 
 
-def _in_one_line(error: DatasetError) -> str:
-    text = f"{error.where}: expected {error.expected}; found {error.found}"
-    return " ".join(text.split())
-
-
 def _refuse_without_range(description: Description, case: Case, row: Row) -> NoReturn:
     case = protected([case], description.identifiers)[0]
     with Told(description.path.parent, description.table.name, row, "image", case.case_id).told() as path:
@@ -319,10 +251,3 @@ def _refuse_without_range(description: Description, case: Case, row: Row) -> NoR
         where=description.path,
         todo="Add the range that the format or the scanner defines, not the extremes of one image.",
     )
-
-
-def _file_digest(path: Path, at: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise unreadable(at, error) from error

@@ -10,9 +10,9 @@ from medgan_qa.cohorts._problems import collected
 from medgan_qa.cohorts.cohort import Case
 from medgan_qa.cohorts.description import Description
 from medgan_qa.cohorts.pseudonyms import protected
-from medgan_qa.cohorts.readers import ArrayCache, Volume, open_volume
+from medgan_qa.cohorts.readers import ArrayCache, Volume, open_volume, parsed
 from medgan_qa.cohorts.table import Row
-from medgan_qa.errors import DatasetError
+from medgan_qa.errors import DatasetError, MissingDependencyError
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,20 @@ def expanded(description: Description, cases: Sequence[Case], rows: Sequence[Row
 
 def _opened(description: Description, case: Case, row: Row, cache: ArrayCache, out: Expanded) -> Volume | None:
     assert description.volumes is not None
-    # As outputs may show it: what goes wrong here is kept, and printed later.
-    name = protected([case], description.identifiers)[0].case_id
+    folder = description.path.parent
     try:
-        with Told(description.path.parent, description.table.name, row, "image", name).told() as path:
-            return open_volume(path, description.volumes.plane, cache)
+        return open_volume(parsed(row.cells["image"]).at(folder), description.volumes.plane, cache)
     except DatasetError as error:
-        out.broken[row.number] = error
+        out.broken[row.number] = _told(description, case, row).about(error)
         return None
+    except MissingDependencyError as error:
+        raise _told(description, case, row).about(error) from None
+
+
+def _told(description: Description, case: Case, row: Row) -> Told:
+    """Where something is wrong, named as outputs may show it."""
+    name = protected([case], description.identifiers)[0].case_id
+    return Told(description.path.parent, description.table.name, row, "image", name)
 
 
 def _slices(description: Description, case: Case, row: Row, volume: Volume | None) -> Iterator[tuple[Case, Source]]:

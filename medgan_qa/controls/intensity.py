@@ -122,6 +122,7 @@ class ChestSlices:
     """
 
     phantom = True
+    excluded = ()
     name = "chest slices in HU"
     value_range = (-1024.0, 3000.0)
     source_domain = "cone-beam CT"

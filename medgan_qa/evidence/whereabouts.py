@@ -1,45 +1,50 @@
 """Where the files of a run lie on this machine: paths that a Record does not hold, for a later run like it.
 
 A path may name a patient, so a Record keeps file names alone. What a gate needs to run a candidate as its baseline was
-run lies in the user's key folder instead, one file a run, readable by its owner alone. Where it is missing (another
-machine, another user), the paths have to be given again.
+run, and `verify` to find the ledger, lies in the user's key folder instead: a folder a run, readable by its owner
+alone, with a file for each path. Where it is missing (another machine, another user), paths have to be given again.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from medgan_qa.errors import OutputError
 from medgan_qa.key_folder import keys_folder, make_folder
-from medgan_qa.new_file import write_new
+from medgan_qa.new_file import replace
 
 FOLDER = "whereabouts"
 """In the key folder."""
 
-_RUN = re.compile(r"[0-9A-Za-z-]{8,64}")
+_RUN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
 
-def remember(run_id: str, paths: Mapping[str, str]) -> bool:
-    """Note where the files of a run lie; what is noted already stays as it is.
+def remember(run_id: str, paths: Mapping[str, str | Path | None]) -> None:
+    """Note where files of a run lie, in place of what was noted of them before.
+
+    A run does not fail for it: where the folder cannot be written, nothing is noted.
 
     Args:
         run_id: the Record's `run.id`.
-        paths: by what they are (`data`, `criteria`, `lock`, `detector`); made absolute by the caller.
-
-    Returns:
-        False where it was not noted, because it was already, or because the folder cannot be written. A run does not
-        fail for it.
+        paths: by what they are (`data`, `criteria`, `lock`, `detector`, `ledger`). Paths of files are made absolute,
+            other names (`phantom:brain`) stay; None is left out.
     """
     if _RUN.fullmatch(run_id) is None:
-        return False
+        return
     try:
-        folder = make_folder() / FOLDER
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return write_new(folder / f"{run_id}.json", json.dumps(dict(paths), indent=2).encode(), 0o600)
+        folder = make_folder() / FOLDER / run_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for kind, path in paths.items():
+            if path is not None:
+                replace(folder / kind, str(_absolute(path)).encode("utf-8", "surrogateescape"), 0o600)
     except (OSError, OutputError):
-        return False
+        return
+
+
+def _absolute(path: str | Path) -> str | Path:
+    return Path(path).absolute() if Path(path).exists() else path
 
 
 def recall(run_id: str) -> dict[str, str]:
@@ -47,7 +52,7 @@ def recall(run_id: str) -> dict[str, str]:
     if _RUN.fullmatch(run_id) is None:
         return {}
     try:
-        noted = json.loads((keys_folder() / FOLDER / f"{run_id}.json").read_text("utf-8"))
-    except (OSError, ValueError, OutputError):
+        noted = [path for path in (keys_folder() / FOLDER / run_id).iterdir() if not path.name.startswith(".")]
+        return {path.name: path.read_bytes().decode("utf-8", "surrogateescape") for path in noted}
+    except (OSError, OutputError):
         return {}
-    return {str(k): v for k, v in noted.items() if isinstance(v, str)} if isinstance(noted, dict) else {}

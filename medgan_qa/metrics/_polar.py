@@ -35,6 +35,8 @@ FINE = 80
 """Angles, 4.5 degrees apart, at which two images are correlated."""
 AIR, TISSUE = 0.12, 0.30
 """Levels between the 2nd and the 95th percentile at which a pixel begins to be foreground and is wholly so."""
+BLOCK = 256
+"""Images that a thread reads at once."""
 FLAT = 1e-6
 """Spread (unit range) below which an image has no structure."""
 
@@ -105,23 +107,32 @@ def frame_rings(smooth: Float, weight: Float, reach: Float, shift: tuple[float, 
 
 def _read(smooth: Float, weight: Float, centre: Float, radius: Float) -> Rings:
     total = np.maximum(weight.sum(axis=(1, 2)), 1.0)
-    pixels = (smooth - ((smooth * weight).sum(axis=(1, 2)) / total)[:, None, None]) * weight
+    mean = np.einsum("nij,nij->n", smooth, weight) / total
     out, turn = (np.arange(RINGS) + 0.7) / RINGS, 2 * np.pi * np.arange(ANGLES) / ANGLES
     to_y, to_x = (np.outer(out, wave(turn)).ravel().astype(np.float32) for wave in (np.sin, np.cos))
     half = np.float32(min(smooth.shape[1:]) / 2)
     middle = (np.array(smooth.shape[1:], np.float32) - 1) / 2
 
-    def spectra(part: slice) -> Complex:
+    found = np.empty((len(smooth), RINGS, ORDERS), np.complex64)
+
+    def spectra(part: slice) -> None:
+        pixels = (smooth[part] - mean[part, None, None]) * weight[part]
         y = middle[0] + half * (centre[part, :1] + radius[part, None] * to_y)
         x = middle[1] + half * (centre[part, 1:] + radius[part, None] * to_x)
-        read = sampled(pixels[part], np.arange(part.stop - part.start), y, x).reshape(-1, RINGS, ANGLES)
+        read = sampled(pixels, np.arange(part.stop - part.start), y, x).reshape(-1, RINGS, ANGLES)
         # A ring stands for an area that grows with its radius.
         read = read * np.sqrt(out).astype(np.float32)[:, None]
         norm = np.sqrt((read**2).sum(axis=(1, 2), keepdims=True))
         read = np.where(norm > FLAT * RINGS * ANGLES, read / np.maximum(norm, FLAT), 0)
-        return np.asarray(np.fft.rfft(read, axis=2)[:, :, :ORDERS], np.complex64)
+        found[part] = np.fft.rfft(read, axis=2)[:, :, :ORDERS]
 
-    return Rings(np.concatenate(spread(spectra, len(smooth), RINGS * ANGLES)), centre, radius)
+    def blocks(part: slice) -> None:
+        # A few at a time, so that little is held beside the result.
+        for start in range(part.start, part.stop, BLOCK):
+            spectra(slice(start, min(start + BLOCK, part.stop)))
+
+    spread(blocks, len(smooth), RINGS * ANGLES)
+    return Rings(found, centre, radius)
 
 
 def sampled(stack: Float, index: Index, y: Float, x: Float) -> Float:

@@ -26,6 +26,8 @@ LOCAL, FLOOR = 1 / 21, 0.15
 """Reach of a local mean (standard deviation, share of the shorter side), and share of the contrast on the whole that is
 added to the local one."""
 
+BLOCK = 256
+"""Images that a thread works on at once."""
 ALL = slice(None)
 
 Bool = NDArray[np.bool_]
@@ -93,7 +95,8 @@ def prepared(images: Any, extent: Any = None) -> Prepared:
     short, reach = min(shape), held / min(shape)
     raw = stack if fine == shape else _resampled(stack, fine, 0.0)
     smooth = _resampled(stack, fine, SMOOTHING * short)
-    foreground = soft_foreground(_resampled(stack, fine, SILHOUETTE * short)) * _inside(reach, fine)
+    foreground = _over(stack, lambda part: soft_foreground(resampled(part, fine, SILHOUETTE * short)))
+    foreground *= _inside(reach, fine)
     on_rings, weight = _resampled(stack, coarse, ON_RINGS * short), _resampled(foreground, coarse, 0.0)
     about = foreground_rings(on_rings, weight)
     detail, rough = (_over(x, normalised_detail) for x in (smooth, on_rings))
@@ -156,8 +159,18 @@ def noise_left(shape: tuple[int, int], grain: float) -> float:
 
 
 def _over(images: Float, work: Callable[[Float], Float]) -> Float:
-    """A function of images over all of them, in threads."""
-    return np.concatenate(spread(lambda part: work(images[part]), len(images), images.shape[1] * images.shape[2]))
+    """A function of images over all of them, in threads, a few at a time so that little is held beside the result."""
+    cost = images.shape[1] * images.shape[2]
+    made = work(images[:1])
+    out = np.empty((len(images), *made.shape[1:]), np.float32)
+
+    def fill(part: slice) -> None:
+        for start in range(part.start, part.stop, BLOCK):
+            block = slice(start, min(start + BLOCK, part.stop))
+            out[block] = work(images[block])
+
+    spread(fill, len(images), cost)
+    return out
 
 
 def _grid(shape: tuple[int, int], side: int) -> tuple[int, int]:

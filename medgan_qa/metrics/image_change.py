@@ -149,8 +149,13 @@ def _unexplained_by_order(first: Image, second: Image) -> float:
 
 def _searched(first: Image, second: Image) -> ImageChange | None:
     """A shift, a crop or a padding by whole pixels, after an orientation; None where none fits."""
-    turned = [oriented_as(first, code) for code in range(8)]
-    return _at_places(first, second, [(code, *_best_place(one, second)) for code, one in enumerate(turned)])
+    laid, places = dict[tuple[int, ...], _Laid](), []
+    for code in range(8):
+        turned = oriented_as(first, code)
+        if turned.shape not in laid:
+            laid[turned.shape] = _Laid(second, turned.shape)
+        places.append((code, *_best_place(turned, laid[turned.shape])))
+    return _at_places(first, second, places)
 
 
 def _at_places(first: Image, second: Image, places: list[tuple[int, int, int]]) -> ImageChange | None:
@@ -165,27 +170,40 @@ def _at_places(first: Image, second: Image, places: list[tuple[int, int, int]]) 
     return _named(ORIENTATIONS[code], detail, kind, min(left))._replace(place=place)
 
 
-def _best_place(first: Image, second: Image) -> tuple[int, int]:
+class _Laid:
+    """The second image, ready to be laid over the first in any orientation."""
+
+    def __init__(self, second: Image, shape: tuple[int, ...]) -> None:
+        self.shape, self.size = second.shape, second.size
+        self.grid = tuple(fft.next_fast_len(a + b - 1, real=True) for a, b in zip(shape, second.shape, strict=True))
+        self._second = second - second.mean()
+        self.floor = float(self._second.var())
+        self._sums = [np.conj(fft.rfft2(x, self.grid)) for x in (np.ones(second.shape), self._second, self._second**2)]
+
+    def sums(self, first: Image) -> list[Image]:
+        """Sums over the overlap at every place.
+
+        Of one, the second, its square, the first, its square, and the product of both.
+        """
+        f_ones, f_first, f_square = (fft.rfft2(x, self.grid) for x in (np.ones(first.shape), first, first**2))
+        ones, second, square = self._sums
+        products = (f_ones * ones, f_ones * second, f_ones * square, f_first * ones, f_square * ones, f_first * second)
+        return [fft.irfft2(product, self.grid) for product in products]
+
+
+def _best_place(first: Image, second: _Laid) -> tuple[int, int]:
     """Where in `first` the upper left corner of `second` lies best."""
-    shape = tuple(fft.next_fast_len(a + b - 1, real=True) for a, b in zip(first.shape, second.shape, strict=True))
-    a, b = first - first.mean(), second - second.mean()
-    ones_a, ones_b = np.ones_like(a), np.ones_like(b)
-
-    def sums(x: Image, y: Image) -> Image:
-        """Sum over the overlap of x times y, for every place of y in x."""
-        found: Image = fft.irfft2(fft.rfft2(x, shape) * np.conj(fft.rfft2(y, shape)), shape)
-        return found
-
-    n = np.maximum(sums(ones_a, ones_b), 1.0)
-    mean_a, mean_b = sums(a, ones_b) / n, sums(ones_a, b) / n
-    aa, bb = sums(a * a, ones_b) / n - mean_a**2, sums(ones_a, b * b) / n - mean_b**2
-    ab = sums(a, b) / n - mean_a * mean_b
-    floor = 1e-3 * min(float(a.var()), float(b.var())) + 1e-30
-    known = (n >= LEAST_OVERLAP * min(a.size, b.size)) & (aa > floor) & (bb > floor) & (ab > 0)
+    a = first - first.mean()
+    overlap, of_b, of_bb, of_a, of_aa, of_ab = second.sums(a)
+    n = np.maximum(overlap, 1.0)
+    mean_a, mean_b = of_a / n, of_b / n
+    aa, bb, ab = of_aa / n - mean_a**2, of_bb / n - mean_b**2, of_ab / n - mean_a * mean_b
+    floor = 1e-3 * min(float(a.var()), second.floor) + 1e-30
+    known = (overlap >= LEAST_OVERLAP * min(a.size, second.size)) & (aa > floor) & (bb > floor) & (ab > 0)
     left = np.where(known, 1 - ab**2 / np.where(known, aa * bb, 1.0), np.inf)
     row, column = (int(k) for k in np.unravel_index(int(np.argmin(left)), left.shape))
     row, column = (
-        k if k < size else k - whole for k, size, whole in zip((row, column), first.shape, shape, strict=True)
+        k if k < size else k - whole for k, size, whole in zip((row, column), first.shape, second.grid, strict=True)
     )
     return row, column
 

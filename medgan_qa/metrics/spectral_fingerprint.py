@@ -33,6 +33,8 @@ LAG = 4
 SHRINKAGE = 0.1
 """Weight of the identity in the covariance of the discriminant."""
 FLOOR = 1e-8
+LAGS = tuple((down, right) for down in range(LAG + 1) for right in range(-LAG, LAG + 1) if down > 0 or right > 0)
+"""Of a half-plane: the other half is the same."""
 KERNEL = np.array([[-1.0, 2.0, -1.0], [2.0, -4.0, 2.0], [-1.0, 2.0, -1.0]]) / 4
 """Takes out what is locally a plane (Fridrich and Kodovsky 2012)."""
 OUTLYING = 3.5
@@ -179,12 +181,11 @@ def _residual_traces(stack: NDArray[Any]) -> Features:
                 ),
             ]
         )
-    return np.array(rows, np.float64).reshape(len(stack), -1)
+    return np.array(rows, np.float64).reshape(len(stack), 6 + len(LAGS))
 
 
 def _correlated(residual: Vector) -> list[float]:
-    """Autocorrelation of a residual at the lags of a half-plane."""
+    """Autocorrelation of a residual at every lag."""
     power = np.square(np.abs(fft.rfft2(residual)))
     full = fft.irfft2(power, residual.shape)
-    lags = [(down, right) for down in range(LAG + 1) for right in range(-LAG, LAG + 1) if down > 0 or right > 0]
-    return [float(full[lag] / (full[0, 0] + FLOOR)) for lag in lags]
+    return [float(full[lag] / (full[0, 0] + FLOOR)) for lag in LAGS]

@@ -138,7 +138,7 @@ def run_audit(
             "device": subject.device,
             "command": list(setting.command),
             **({"data": setting.data} if setting.data else {}),
-            **run.options,
+            **_options(run),
         },
         subject={**subject.as_dict(), "detector": None if detector is None else detector.as_dict()},
         data=cohort.describe(),
@@ -163,6 +163,13 @@ def run_audit(
         observations={e.measurement.id: e.observations for e in estimates if e.observations is not None},
         exception=next((r.error for r in ran if r.error is not None), None),
     )
+
+
+def _options(run: Run) -> dict[str, Any]:
+    try:
+        return run.options
+    except ModelCrashError:  # how many images a sampler drew is not known where it drew none
+        return {}
 
 
 def _measure(audit: Audit, run: Run, settled: dict[str, Any]) -> Ran:

@@ -69,7 +69,8 @@ def objection(archive: bytes) -> str | None:
                 if part in name:
                     return f"{what} ({name})"
         for name in stored.namelist():
-            if name.endswith(".json") or "models/" in name:
+            # torch finds members by name whatever the case of its letters.
+            if name.lower().endswith(".json") or "models/" in name.lower():
                 found = _in_json(json.loads(stored.read(name)))
                 if found is not None:
                     return f"{found[:120]} in {name}"

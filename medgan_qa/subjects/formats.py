@@ -45,7 +45,7 @@ def reader_of(path: Path) -> tuple[str, Reader]:
         magic = stream.read(4)
     found = f"a file that begins with {magic!r}"
     if magic[:2] == b"PK":
-        members = [info.filename for info in members_of(path, one_folder=False)]
+        members = [info.filename.lower() for info in members_of(path, one_folder=False)]
         if any("/code/" in name or name.endswith("constants.pkl") for name in members):
             return "TorchScript", _read_torchscript
         if suffix == ".pt2" or any(name.endswith("archive_format") for name in members):

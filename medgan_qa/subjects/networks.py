@@ -123,7 +123,7 @@ def out_of_memory(found: str) -> OutOfMemoryError:
 
 def _raised(error: Exception, x: Float) -> MedganQAError:
     if is_out_of_memory(error):
-        return out_of_memory(f"no memory for {len(x)} images of shape {tuple(x.shape[1:])}")
+        return out_of_memory(f"no memory for {len(x)} image{'s' * (len(x) != 1)} of shape {tuple(x.shape[1:])}")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ModelError(
         "The model raised an error on its input.",

@@ -13,8 +13,8 @@ from typing import Any
 
 MOST_ELEMENTS = 2**31
 """Elements of one tensor that a graph declares: 8 GiB of float32."""
-DEEPEST = 32
-"""Graphs within graphs; the format's own reader ends at about as many."""
+DEEPEST = 20
+"""Graphs within graphs; the format's own reader ends at a few more."""
 TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 

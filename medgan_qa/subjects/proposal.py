@@ -67,8 +67,12 @@ def propose(network: Network, facts: FileFacts, size: int, known: dict[str, Any]
         except ModelError as error:
             proposal.refusals.append(f"{tuple(x.shape)}: {error.found}")
             continue
+        if not y.size:
+            # A slice of channels that are not there is empty, and no error.
+            proposal.refusals.append(f"{tuple(x.shape)}: an empty output of shape {tuple(y.shape)}")
+            continue
         proposal.taken, proposal.returned = tuple(x.shape), tuple(y.shape)
-        if y.size and np.isfinite(y).any():
+        if np.isfinite(y).any():
             proposal.span = span_of(y)
         break
     proposal.keys = _keys(proposal, facts, known)

@@ -65,11 +65,12 @@ def read_torchscript(path: Path, device: str, extra: tuple[str, ...] = ()) -> Sc
 
 
 def _look_inside(path: Path) -> None:
-    infos = members_of(path)
-    below = {info.filename.partition("/")[2]: info for info in infos}
+    # torch finds members by name whatever the case of its letters.
+    below = {info.filename.partition("/")[2].lower(): info for info in members_of(path)}
     try:
         with zipfile.ZipFile(path) as archive:
-            sources = {name: archive.read(info) for name, info in below.items() if _is_source(name)}
+            found = [info for name, info in below.items() if _is_source(name)]
+            sources = {info.filename.partition("/")[2]: archive.read(info) for info in found}
             pickles = {name: archive.read(below[name]) for name in PICKLES if name in below and _fits(below[name])}
     # What zipfile raises on damaged members.
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
@@ -90,7 +91,7 @@ def _look_inside(path: Path) -> None:
 
 
 def _is_source(name: str) -> bool:
-    # torch also asks for `.qualified.name.py` beside; whatever stands under code/ and is no pickle counts as source.
+    # Whatever stands under code/ and is no pickle.
     return name.startswith("code/") and not name.endswith(("/", ".debug_pkl"))
 
 

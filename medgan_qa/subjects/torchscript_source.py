@@ -29,7 +29,7 @@ def source_objection(sources: dict[str, bytes]) -> str | None:
         if isinstance(tree, str):
             return f"{tree} in {name}"
         # code/__torch__/unet.py holds the classes __torch__.unet.NAME.
-        trees[name.removeprefix("code/").removesuffix(".py").replace("/", ".")] = tree
+        trees[name[len("code/") :].removesuffix(".py").replace("/", ".")] = tree
     declared = frozenset(name for tree in trees.values() for _, name, _ in _declared(tree))
     own = frozenset(_own_methods_called(trees))
     for module, tree in trees.items():

@@ -12,8 +12,8 @@ import pytest
 from medgan_qa.audits.augmented_images import augmented_images
 from medgan_qa.audits.catalogue import HEADINGS, Audit, Findings
 from medgan_qa.audits.synthesis import SynthesisRun
-from medgan_qa.cohorts.cohort import Case, CaseImages
 from medgan_qa.audits.translation import TranslationRun
+from medgan_qa.cohorts.cohort import Case, CaseImages
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices
 from medgan_qa.controls.contaminated import Contaminated, Kind, moved
 from medgan_qa.controls.samplers import Independent, planted_sampler

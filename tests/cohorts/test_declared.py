@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from medgan_qa.cohorts.declared import Independence, Volumes
 from medgan_qa.cohorts.description import Description, read_description
 from medgan_qa.errors import DatasetError
+from medgan_qa.evidence.formats import schema
 
 HEAD = 'schema = "medgan-qa/dataset/1"\nname = "x"\ncases = "cases.csv"\nvalue_range = [0, 1]\n'
 
@@ -94,6 +97,33 @@ def test_an_empty_table_means_its_defaults(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, message: str) -> None:
     (found,) = findings(tmp_path, text)
     assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("exclude_unreadable = 0", True),
+        ("exclude_unreadable = 1", False),
+        ('identifiers = "names"', False),
+        ("augmentation = false", False),
+        ("[volumes]", True),
+        ('[volumes]\nplane = "coronal"\nevery = 2\nwithin = [0, 0.5]', True),
+        ('[volumes]\nplan = "axial"', False),
+        ("[volumes]\nevery = 0", False),
+        ("[volumes]\nwithin = [0.5, 1.5]", False),
+        ('[independence]\npatients = true\ntest_acquired_after = "2025-01"', True),
+        ("[independence]\nsites = 1", False),
+        ('[independence]\nsequestered_since = "1.1.2026"', False),
+        ("[independence]\nearlier_uses = -1", False),
+    ],
+)
+def test_reader_and_published_schema_agree(tmp_path: Path, text: str, valid: bool) -> None:
+    content = tomllib.loads(HEAD + text)
+    assert Draft202012Validator(schema("dataset")).is_valid(content) is valid
+    if valid:
+        described(tmp_path, text)
+    else:
+        assert findings(tmp_path, text)
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

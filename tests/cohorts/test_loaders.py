@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medgan_qa.cohorts.loaders import IMAGE_KEYS, LoadedItem, as_image, load_loader, loader_of, taken_apart
+from medgan_qa.cohorts.loader_items import IMAGE_KEYS, as_image, taken_apart
+from medgan_qa.cohorts.loaders import LoadedItem, load_loader, loader_of
 from medgan_qa.errors import ConfigurationError, InputError
 
 IMAGES = np.arange(5 * 6 * 8, dtype=np.float32).reshape(5, 6, 8) / 240

@@ -99,7 +99,20 @@ def test_mask_with_three_channels_is_refused(tmp_path: Path, write_file: Writer)
     assert "3 channels" in str(refusal(write_file(tmp_path / "a.png", RGB), mask=True))
 
 
-@pytest.mark.parametrize("mode", ["P", "RGBA", "LA"])
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_palette_png_gives_its_colours(tmp_path: Path, grey: bool) -> None:
+    palette = np.random.default_rng(2).integers(0, 255, (256, 1 if grey else 3)).repeat(3 if grey else 1, axis=1)
+    picture = Image.fromarray(GREY8, "P")
+    picture.putpalette(palette.astype(np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    shown = np.moveaxis(palette[GREY8], 2, 0)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0], shown[:1] if grey else shown)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), GREY8 != 0)
+    picture.save(tmp_path / "b.png", transparency=3)
+    assert "mode P" in str(refusal(tmp_path / "b.png"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_other_png_modes_are_refused(tmp_path: Path, mode: str) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png")
     assert f"mode {mode}" in str(refusal(tmp_path / "a.png"))

@@ -243,7 +243,7 @@ class TestContrast:
     SHAPE = (5, 40, 40)
 
     def drawn(self):
-        """A lesion over three slices with sections of 9, 25 and 9 pixels, and tissue that differs from slice to slice."""
+        """A lesion with sections of 9, 25 and 9 pixels in three slices, and tissue that differs between these."""
         lesion = block((1, 18, 18), (1, 3, 3), self.SHAPE) | block((2, 17, 17), (1, 5, 5), self.SHAPE)
         lesion |= block((3, 18, 18), (1, 3, 3), self.SHAPE)
         tissue = np.array([0.1, 0.2, 0.5, 0.3, 0.4])[:, None, None] * np.ones(self.SHAPE)

@@ -76,7 +76,8 @@ def with_target(path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     "target",
     ["torch.ops.aten.save.default", "torch.ops.aten.from_file.default", "torch.ops.aten.set_.source_Storage",
-     "torch.ops.image.read_file.default", "torch.ops.higher_order.run_const_graph", "torch.ops.higher_order.auto_functionalized",
+     "torch.ops.image.read_file.default", "torch.ops.higher_order.run_const_graph",
+     "torch.ops.higher_order.auto_functionalized",
      "torch.ops.profiler._record_function_enter.default", "torch.ops.aten.resize_.default", "torch.load"],
 )  # fmt: skip
 def test_refuses_an_operator_inside_a_branch(tmp_path: Path, target: str) -> None:
@@ -90,3 +91,14 @@ def test_refuses_an_operator_inside_a_branch(tmp_path: Path, target: str) -> Non
     with pytest.raises(ModelError, match="could run code") as caught:
         reader(path, "cpu")
     assert target in str(caught.value.found)
+
+
+def test_names_in_capitals_are_looked_at_too(tmp_path: Path) -> None:
+    """torch finds members whatever the case of their letters."""
+    path = with_target(exported(Branches(), tmp_path / "model.pt2"), "torch.ops.aten.sin.default", "torch.load")
+    with zipfile.ZipFile(path) as old:
+        content = {name.replace("models/model.json", "MODELS/MODEL.JSON"): old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert "torch.load" in str(objection(path.read_bytes()))

@@ -577,6 +577,22 @@ def test_source_under_another_name_is_looked_at_too(tmp_path: Path) -> None:
     assert "aten::save" in str(refused(path).found)
 
 
+@pytest.mark.parametrize("part", ["code", "data.pkl"])
+def test_names_in_capitals_are_looked_at_too(tmp_path: Path, marker: Path, part: str) -> None:
+    """torch finds members whatever the case of their letters."""
+    path = saved(Holder(Remembers(str(marker))), tmp_path / "model.pt")
+    with zipfile.ZipFile(path) as old:
+        content = {name.replace(f"/{part}", f"/{part.upper()}"): old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert reader_of(path)[0] == "TorchScript"
+    assert "aten::save in the method __setstate__ of the submodule inner.1" in str(refused(path).found)
+    assert not marker.exists()
+    carelessly(path)
+    assert marker.exists()
+
+
 # Pickles inside.
 
 

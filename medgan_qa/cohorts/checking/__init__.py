@@ -11,14 +11,14 @@ from medgan_qa.cohorts.checking.cases import facts, oddities, read_all
 from medgan_qa.cohorts.checking.files import declared_text, unlisted
 from medgan_qa.cohorts.checking.findings import SHOWN, Checked, Finding, finding
 from medgan_qa.cohorts.checking.page import page
-from medgan_qa.cohorts.checking.rows import good_rows, lines_of, table_beside
+from medgan_qa.cohorts.checking.rows import cells_of, good_rows, lines_of, table_beside
 from medgan_qa.cohorts.checking.summary import declared, verdict
 from medgan_qa.cohorts.checking.thumbnails import sheet
 from medgan_qa.cohorts.cohort import Case, Partition
 from medgan_qa.cohorts.dataset import FileCohort
 from medgan_qa.cohorts.description import Description, read_description
 from medgan_qa.cohorts.pseudonyms import protected
-from medgan_qa.cohorts.table import FILE_COLUMNS, Row
+from medgan_qa.cohorts.table import Row
 from medgan_qa.errors import DatasetError
 
 __all__ = ["Checked", "Finding", "check_dataset", "contact_sheet", "page"]
@@ -160,8 +160,7 @@ def _beside(description: Description, cases: Sequence[Case], rows: Sequence[Row]
     folder = description.path.parent
     public = protected(cases, description.identifiers)
     images = {case.case_id: row.cells["image"] for case, row in zip(public, rows, strict=True)}
-    cells = [row.cells[column] for row in rows for column in FILE_COLUMNS if column in row.cells]
-    return [*declared_text(folder, images), *unlisted(folder, cells)]
+    return [*declared_text(folder, images), *unlisted(folder, cells_of(description.table))]
 
 
 def contact_sheet(checked: Checked) -> bytes | None:

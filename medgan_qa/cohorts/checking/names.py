@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from medgan_qa.cohorts._listed import files_of
 from medgan_qa.cohorts.cohort import Case
 from medgan_qa.cohorts.description import locate, read_description
 from medgan_qa.cohorts.pseudonyms import Pseudonyms, protected
 from medgan_qa.cohorts.table import FILE_COLUMNS, Row, read_cases
-from medgan_qa.errors import DatasetError
 
 
 def meanings(data: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -39,7 +37,7 @@ def meanings(data: Path, names: Sequence[str]) -> dict[str, list[str]]:
             if head in _names(case, public, volumes)
             for line in _told(case, row, head, public)
         ]
-        found[name] = lines or list(_files(description.path.parent, rows, name))
+        found[name] = lines or list(_files(description.path, rows, name))
     return found
 
 
@@ -56,20 +54,11 @@ def _told(case: Case, row: Row, name: str, public: Case) -> Iterator[str]:
         yield from (f"{column}: {row.cells[column]}" for column in FILE_COLUMNS if column in row.cells)
 
 
-def _files(folder: Path, rows: Sequence[Row], name: str) -> Iterator[str]:
-    """The file that a pseudonym of a path stands for."""
-    pseudonyms = Pseudonyms({"file": _paths(folder, rows)})
-    meant = pseudonyms.original(name)
+def _files(place: Path, rows: Sequence[Row], name: str) -> Iterator[str]:
+    """The file that a pseudonym of a path stands for: one that the table names, or the dataset file itself."""
+    cells = {row.cells[column] for row in rows for column in FILE_COLUMNS if column in row.cells}
+    pseudonyms = Pseudonyms({"file": {*cells, *(PurePosixPath(cell).name for cell in cells), place.name}})
+    # A file's name keeps its ending behind the pseudonym.
+    meant = pseudonyms.original(name.partition(".")[0])
     if meant is not None:
         yield f"file: {meant[1]}"
-
-
-def _paths(folder: Path, rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        for column in FILE_COLUMNS:
-            if column in row.cells:
-                yield row.cells[column]
-                try:
-                    yield from files_of(folder, row.cells[column])
-                except DatasetError:  # it went away; the cell itself can still be told
-                    continue

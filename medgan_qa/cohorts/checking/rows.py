@@ -9,7 +9,7 @@ from pathlib import Path
 from medgan_qa.cohorts import table
 from medgan_qa.cohorts.cohort import Case
 from medgan_qa.cohorts.description import SCHEMA
-from medgan_qa.cohorts.table import Row
+from medgan_qa.cohorts.table import FILE_COLUMNS, Row
 from medgan_qa.errors import DatasetError
 
 _LARGEST = 2**20  # bytes of a dataset file that is looked into
@@ -40,6 +40,16 @@ def _some_rows(path: Path) -> tuple[list[Case], list[Row]]:
             seen.add(case.case_id)
             kept.append((case, row))
     return [case for case, _ in kept], [row for _, row in kept]
+
+
+def cells_of(path: Path) -> list[str]:
+    """Every filled-in cell that names a file, of sound rows and of others; empty where there is no table."""
+    try:
+        header, *records = table._records(path)
+    except (DatasetError, ValueError):
+        return []
+    rows = table._rows(header, records, [])
+    return [row.cells[column] for row in rows for column in FILE_COLUMNS if column in row.cells]
 
 
 def lines_of(error: DatasetError) -> list[str]:

@@ -120,7 +120,6 @@ def _frame(path: Path, file: BinaryIO, header: Dataset, index: int, as_mask: boo
     from pydicom.pixels.processing import apply_color_lut
 
     _require_decoder(path, header)
-    _require_honest_codestream(path, file, header, index)
     array = _decoded(path, file, header, index)
     kind = str(header.get("PhotometricInterpretation"))
     if array.ndim == 3 and kind in _BECOMES_RGB:
@@ -140,12 +139,13 @@ def _decoded(path: Path, file: BinaryIO, header: Dataset, index: int) -> NDArray
     from pydicom.pixels.utils import pixel_array
 
     syntax = header.file_meta.TransferSyntaxUID
-    file.seek(0)
     try:
+        _require_honest_codestream(path, file, header, index)
+        file.seek(0)
         with no_native_stderr() if syntax in pydicom.uid.JPEG2000TransferSyntaxes else nullcontext():
             # An object that is deflated as a whole has no pixels at a place of the file.
             return np.asarray(pixel_array(pydicom.dcmread(file) if syntax.is_deflated else file, index=index))
-    except (ImportError, OSError):
+    except (ImportError, OSError, DatasetError):
         raise
     except Exception as error:
         # Only what the decoders themselves say is passed on; other messages quote the header.

@@ -1,6 +1,6 @@
 """PNG and TIFF files.
 
-- `.png`: 8 or 16 bit grey, 8 bit RGB. Carries no spacing.
+- `.png`: 8 or 16 bit grey, 8 bit RGB, or the colours of a palette. Carries no spacing.
 - `.tif`, `.tiff`: grey (zero is black) or RGB, any numeric type; several pages are slices in the order of the file.
   Resolution tags are not taken for spacing. Files that belong to a set of several (OME, MicroManager) are read alone.
 """
@@ -31,6 +31,7 @@ from medgan_qa.cohorts.readers._quiet import errors_logged
 from medgan_qa.cohorts.readers.stack import Stack
 
 if TYPE_CHECKING:
+    from PIL import Image
     from tifffile import TiffFile, TiffPage
 
 _PNG_HEADER = struct.Struct(">8sI4sIIBB")
@@ -40,13 +41,15 @@ _PAGES = 100_000  # more than any scanner writes into one file
 
 def read_png(path: Path, as_mask: bool) -> Decoded:
     """A PNG file."""
-    from PIL import Image
+    from PIL import Image as pil
 
     bits = _png_bits(path)
-    with Image.open(path, formats=["PNG"]) as picture:
+    with pil.open(path, formats=["PNG"]) as picture:
         if getattr(picture, "n_frames", 1) > 1:
             found = f"{getattr(picture, 'n_frames', 0)} frames"
             raise refused(path, "one picture", found, "Export one file per slice.")
+        if picture.mode == "P" and "transparency" not in picture.info:
+            return _of_palette(picture, as_mask)
         allowed = {"L", "I;16", "I", "F", "RGB"} | ({"1"} if as_mask else set())
         # Pillow silently drops RGB to 8 bits and stretches 2 and 4 bit grey, so neither would be what is stored.
         altered = (picture.mode == "RGB" and bits != 8) or (picture.mode == "L" and bits != 8 and not as_mask)
@@ -54,6 +57,18 @@ def read_png(path: Path, as_mask: bool) -> Decoded:
             raise refused(path, "grey or 8 bit RGB", f"mode {picture.mode}, {bits} bits a channel", AS_GREY_OR_RGB)
         array = np.asarray(picture)
     return Decoded(np.moveaxis(array, 2, 0) if array.ndim == 3 else array[None])
+
+
+def _of_palette(picture: Image.Image, as_mask: bool) -> Decoded:
+    """The colours of a palette; one channel where all of them are grey. For a mask the numbers as stored."""
+    stored = np.asarray(picture)
+    if as_mask:
+        return Decoded(stored[None])
+    colours = np.zeros((256, 3), np.uint8)
+    given = np.array(picture.getpalette() or (), np.uint8).reshape(-1, 3)
+    colours[: len(given)] = given
+    shown = np.moveaxis(colours[stored], 2, 0)
+    return Decoded(shown[:1] if (colours == colours[:, :1]).all() else shown)
 
 
 def _png_bits(path: Path) -> int:

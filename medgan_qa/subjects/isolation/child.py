@@ -17,7 +17,7 @@ from medgan_qa.subjects.isolation import confine, wire
 from medgan_qa.subjects.isolation._libc import PR_SET_PDEATHSIG, prctl
 from medgan_qa.subjects.isolation.errors import in_words
 from medgan_qa.subjects.isolation.job import Job
-from medgan_qa.subjects.networks import Float, Network
+from medgan_qa.subjects.networks import Network
 
 SIGKILL = 9
 MOST_OPEN = 1 << 16
@@ -85,14 +85,18 @@ def _answer(line: _Line, scratch: Path) -> None:
         line.say(in_words(error))
         return
     line.say(reply)
-    files: dict[str, int] = {}
+    images: dict[str, wire.Shared] = {}
     while True:
         message, given = line.hear(most_files=2)
-        for name, file in zip(message.get("files", ()), given, strict=True):
-            if name in files:
-                os.close(files[name])
-            files[name] = file
-        _run(line, network, message["run"], files, peak)
+        _take_over(images, dict(zip(message["files"], given, strict=True)))
+        _run(line, network, message["run"], images, peak)
+
+
+def _take_over(images: dict[str, wire.Shared], files: dict[str, int]) -> None:
+    for name, file in files.items():
+        if name in images:
+            images.pop(name).close()
+        images[name] = wire.Shared(file)
 
 
 def _at_home_in(scratch: Path, job: Job) -> None:
@@ -188,28 +192,24 @@ def _device_mb(device: str) -> int | None:
     return int(torch.cuda.get_device_properties(torch.device(device)).total_memory) >> 20
 
 
-def _run(line: _Line, network: Network, asked: dict[str, Any], files: dict[str, int], peak: Callable[[], None]) -> None:
+def _run(
+    line: _Line, network: Network, asked: dict[str, Any], images: dict[str, wire.Shared], peak: Callable[[], None]
+) -> None:
     measured = bool(asked.get("measure"))
     if measured:
         peak()
         _device_peak(reset=True)
     try:
-        y = network(wire.shared(files["in"], asked["shape"]), asked["seed"])
+        y = network(images["in"].array(asked["shape"]), asked["seed"])
     except Exception as error:  # a model is somebody else's code and raises what it likes
         line.say(in_words(error))
         return
     if y.nbytes > asked["room"]:
         line.say({"shape": list(y.shape), "needs": y.nbytes})
         _, given = line.hear(most_files=1)
-        os.close(files["out"])
-        files["out"] = given[0]
-    _put(files["out"], y)
+        _take_over(images, {"out": given[0]})
+    np.copyto(images["out"].array(y.shape), y)
     line.say({"shape": list(y.shape), "device_bytes": _device_peak() if measured else None})
-
-
-def _put(file: int, y: Float) -> None:
-    if y.size:
-        np.copyto(wire.shared(file, y.shape), y)
 
 
 def _device_peak(*, reset: bool = False) -> int | None:

@@ -207,7 +207,7 @@ class Process:
         given = self._room(x)
         wire.put(self.files["in"][0], x)
         asked = {"shape": list(x.shape), "seed": seed, "room": self.files["out"][1], "measure": measure}
-        seconds, when = self.limits.batch_s(len(x)), f"on {len(x)} images of shape {x.shape[1:]}"
+        seconds, when = self.limits.batch_s(len(x)), f"on {len(x)} image{'s' * (len(x) != 1)} of shape {x.shape[1:]}"
         sent = [self.files[name][0] for name in given]
         answer = self._ask({"run": asked, "files": given}, sent, seconds, when)
         if "error" in answer:

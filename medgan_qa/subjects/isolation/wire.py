@@ -11,6 +11,7 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import socket
 import struct
 import tempfile
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 
+READ_AT_ONCE = 1 << 16
 MOST_BYTES = 4 << 20
 """Of one message; a card is the longest thing in one."""
 LENGTH = struct.Struct("=I")
@@ -66,38 +68,31 @@ def receive(
         ProtocolError: it is too long, or no JSON object.
         OSError: it cannot be read.
     """
-    head, files = _receive(channel, LENGTH.size, wait, most_files)
+    content, files, wanted = bytearray(), [], LENGTH.size
     try:
-        (length,) = LENGTH.unpack(head)
-        if length > MOST_BYTES:
-            raise ProtocolError(f"a message of {length} bytes")
-        return _parse(_receive(channel, length, wait, 0)[0]), files
+        while len(content) < wanted:
+            if wait is not None:
+                wait()
+            # One question, one answer: nothing can follow the message yet, so that it is read in one go.
+            if most_files:
+                part, given, _, _ = socket.recv_fds(channel, READ_AT_ONCE, most_files)
+                files += given
+            else:
+                part = channel.recv(READ_AT_ONCE)
+            if not part:
+                raise EOFError
+            content += part
+            if len(content) >= LENGTH.size:
+                wanted = LENGTH.size + LENGTH.unpack_from(content)[0]
+            if max(len(content), wanted) > LENGTH.size + MOST_BYTES:
+                raise ProtocolError(f"a message of {wanted - LENGTH.size} bytes")
+        if len(content) > wanted:
+            raise ProtocolError("more than one message")
+        return _parse(bytes(content[LENGTH.size :])), files
     except BaseException:
         for file in files:
             os.close(file)
         raise
-
-
-def _receive(
-    channel: socket.socket, length: int, wait: Callable[[], None] | None, most_files: int
-) -> tuple[bytes, list[int]]:
-    parts: list[bytes] = []
-    files: list[int] = []
-    while length > 0:
-        if wait is not None:
-            wait()
-        if most_files:
-            part, given, _, _ = socket.recv_fds(channel, length, most_files)
-            files += given
-        else:
-            part = channel.recv(length)
-        if not part:
-            for file in files:
-                os.close(file)
-            raise EOFError
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts), files
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -150,12 +145,29 @@ def take(file: int, shape: tuple[int, ...]) -> Float:
     return found
 
 
-def shared(file: int, shape: Sequence[int]) -> Float:
-    """Images at the beginning of a file, as they lie there."""
-    count = int(np.prod(shape, dtype=np.int64))
-    if not count:
-        return np.empty(shape, np.float32)
-    return np.frombuffer(mmap.mmap(file, count * 4), np.float32, count).reshape(shape)
+class Shared:
+    """A file of images, as they lie there.
+
+    Args:
+        file: open for reading and writing; it is closed with this.
+    """
+
+    def __init__(self, file: int) -> None:
+        self.file = file
+        self._bytes = mmap.mmap(file, os.fstat(file).st_size)
+
+    def array(self, shape: Sequence[int]) -> Float:
+        """The images at the beginning.
+
+        Raises:
+            ValueError: the file holds less.
+        """
+        count = int(np.prod(shape, dtype=np.int64))
+        return np.frombuffer(self._bytes, np.float32, count).reshape(shape) if count else np.empty(shape, np.float32)
+
+    def close(self) -> None:
+        """Close the file; it stays in memory as long as somebody holds its images."""
+        os.close(self.file)
 
 
 def checked_shape(given: Any, most_bytes: int) -> tuple[int, ...]:
@@ -198,8 +210,6 @@ def until(channel: socket.socket, deadline: float, watch: Callable[[], None], ev
         watch: called every so often; raises to give up.
         every: seconds.
     """
-    import select
-
     poll = select.poll()
     poll.register(channel, select.POLLIN)
 
