@@ -107,11 +107,15 @@ class ClassificationRun:
     ) -> None:
         self.subject, self.cohort, self.detector, self.engine, self.seed = subject, cohort, detector, engine, seed
         self.comparator = comparator if comparator is not None else comparator_of(subject)
-        self.cases = subset(cohort.cases, "test")
         self.unlabelled: dict[str, str] = {}
         """Test cases without a class of their own, by case id, with the reason."""
         self.shared: dict[str, Any] = {}
         """What audits worked out once for each other, and the `context` of the run."""
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The test cases, without those that turned out to be unreadable and may be left out."""
+        return subset(self.cohort.cases, "test")
 
     @property
     def partitions(self) -> tuple[Partition, ...]:

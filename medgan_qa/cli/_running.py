@@ -180,9 +180,9 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
 
     suite, criteria = fixed.suite, fixed.criteria
     _begin_models(request)
-    context = _context(request)
     options = _options(suite, request)
     cohort = read_cohort(fixed.data)
+    context = _context(request, fixed, cohort)
     facts, notes = _held_against(fixed, cohort)
     require_attempt_left(ledger_path(request, fixed), suite.name, cohort.digest(), criteria.attempts_max)
     subject = _subject(request, cohort, suite)
@@ -200,7 +200,7 @@ def run(request: Request, fixed: Fixed, progress: Any) -> RunResult:
             environment=environment(subject.device),
             lock=facts,
             notes=notes,
-            data=fixed.data,
+            data=command_line([fixed.data])[0],
             document=request.document,
         ),
         options=options,
@@ -215,6 +215,7 @@ def enter(stage: Path, result: RunResult, request: Request, fixed: Fixed) -> Rec
     """Write the evidence and the Record into a staged folder, and the run into the ledger."""
     from medgan_qa.evidence.folder import write_evidence, write_record
     from medgan_qa.evidence.ledger import Ledger
+    from medgan_qa.evidence.whereabouts import remember
 
     record = result.record.model_copy(update={"files": write_evidence(stage, result, fixed.files)})
     lock, path = record.criteria_lock, ledger_path(request, fixed)
@@ -231,6 +232,9 @@ def enter(stage: Path, result: RunResult, request: Request, fixed: Fixed) -> Rec
         )
         record = record.model_copy(update={"attempts": attempts})
         entry.append_run(record, write_record(stage, record))
+    # For a gate: the Record holds names of files alone.
+    paths = {"data": fixed.data, "criteria": fixed.criteria.file, "lock": fixed.lock, "detector": request.detector}
+    remember(record.run["id"], paths)
     for note in ledger.notes:
         click.echo(note, err=True)
     return record
@@ -267,17 +271,22 @@ def _begin_models(request: Request) -> None:
     server()
 
 
-def _context(request: Request) -> dict[str, Any]:
-    """What audits may use beside model and data.
+def _context(request: Request, fixed: Fixed, cohort: Cohort) -> dict[str, Any]:
+    """What audits may use beside model and data: what the ledger shows of these data, and the team's own loader.
 
     Raises:
+        IntegrityError: the ledger is not sound.
         MedganQAError: the loader cannot be used.
     """
-    if request.loader is None:
-        return {}
-    from medgan_qa.cohorts.loaders import load_loader
+    from medgan_qa.evidence.history import history_of
+    from medgan_qa.evidence.ledger import Ledger
 
-    return {"loader": load_loader(request.loader)}
+    context: dict[str, Any] = {"history": history_of(Ledger(ledger_path(request, fixed)), cohort.digest(), cohort.name)}
+    if request.loader is not None:
+        from medgan_qa.cohorts.loaders import load_loader
+
+        context["loader"] = load_loader(request.loader)
+    return context
 
 
 def _subject(request: Request, cohort: Cohort, suite: Suite) -> Subject:

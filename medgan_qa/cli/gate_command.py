@@ -178,16 +178,19 @@ def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], 
     from medgan_qa.cli._running import Request
     from medgan_qa.suites import suite
 
+    from medgan_qa.evidence.whereabouts import recall
+
     record = baseline.record
+    noted = recall(str(record.run.get("id") or ""))
     optional = {audit.code for audit in suite(record.suite).optional}
     return Request(
         model=model,
         out=out,
         suite=record.suite,
-        data=given.get("data") or _data(record),
-        criteria=given.get("criteria") or _criteria(baseline),
-        lock=None if given.get("criteria") else _lock(record),
-        detector=given.get("detector") or _recorded(record, "--detector"),
+        data=given.get("data") or noted.get("data") or _data(record),
+        criteria=given.get("criteria") or _criteria(baseline, noted.get("criteria")),
+        lock=None if given.get("criteria") else _lock(record, noted.get("lock")),
+        detector=given.get("detector") or noted.get("detector") or _recorded(record, "--detector"),
         seed=record.run.get("seed"),
         device=given.get("device") or "auto",
         ledger=given.get("ledger"),
@@ -208,7 +211,7 @@ def _data(record: Record) -> str:
     return str(record.run.get("data") or record.data.get("file") or "")
 
 
-def _criteria(baseline: Run) -> Path | None:
+def _criteria(baseline: Run, noted: str | None = None) -> Path | None:
     """The criteria file where it still says the same, else the copy in the baseline's folder.
 
     What a criteria file names (a training manifest, its lock) lies beside the original.
@@ -216,16 +219,16 @@ def _criteria(baseline: Run) -> Path | None:
     lock, copy = baseline.record.criteria_lock, baseline.folder / "criteria.toml"
     if not copy.is_file():
         return None
-    original = Path(str(lock.get("file") or ""))
+    original = Path(noted or str(lock.get("file") or ""))
     same = original.is_file() and original.read_bytes() == copy.read_bytes()
     return original if same else copy
 
 
-def _lock(record: Record) -> Path | None:
+def _lock(record: Record, noted: str | None = None) -> Path | None:
     """The lock that the baseline was run under, where it still lies there."""
     from medgan_qa.digests import file_sha256
 
-    path = Path(str(record.criteria_lock.get("lock_file") or ""))
+    path = Path(noted or str(record.criteria_lock.get("lock_file") or ""))
     same = path.is_file() and file_sha256(path) == record.criteria_lock.get("lock_sha256")
     return path if same else None
 

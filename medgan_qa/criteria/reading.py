@@ -44,7 +44,7 @@ def read_criteria(path: Path) -> Criteria:
     try:
         text = path.read_bytes().decode("utf-8")
         content = tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # text, syntax, a number or a nesting beyond all measure
         raise ConfigurationError(
             "The criteria file cannot be read.",
             expected="a TOML file",

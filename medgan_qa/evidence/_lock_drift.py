@@ -150,7 +150,7 @@ def state(locked: Lock, current: Lock, criteria: Criteria, now: datetime) -> Loc
     """What the Record says of a lock that held."""
     facts = {
         "locked": True,
-        "lock_file": str(locked.path),
+        "lock_file": None if locked.path is None else locked.path.name,
         "lock_sha256": locked.sha256,
         "locked_utc": locked.locked_utc,
         "locked_by": locked.locked_by,

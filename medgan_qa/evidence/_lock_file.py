@@ -147,7 +147,7 @@ def read_lock(path: Path) -> Lock:
 def _fields(path: Path, content: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"no JSON: {error}") from error
     if not isinstance(fields, dict):
         raise _damaged(path, f"JSON that is no object but a {type(fields).__name__}")

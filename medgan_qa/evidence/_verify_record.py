@@ -11,6 +11,7 @@ from medgan_qa.digests import sha256
 from medgan_qa.evidence._run_files import RECORD
 from medgan_qa.evidence._verify_parts import Check, Source, failed, guarded, not_checked, ok
 from medgan_qa.evidence.records import load_record
+from medgan_qa.evidence.whereabouts import recall
 from medgan_qa.record import Record
 
 CRITERIA = "criteria.json"
@@ -128,9 +129,9 @@ def _ledger(record: Record, digest: str, given: Path | None) -> Iterator[Check]:
         else:
             yield not_checked("ledger", "the run was entered in no ledger")
         return
-    path = given or Path(attempts.ledger)
+    path = given or Path(recall(str(record.run.get("id") or "")).get("ledger") or attempts.ledger)
     if given is None and not path.is_file():
-        yield not_checked("ledger", f"{attempts.ledger} is not here; name it with --ledger")
+        yield not_checked("ledger", f"{path.name} is not here; name it with --ledger")
         return
     from medgan_qa.evidence.ledger import Ledger
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from medgan_qa.errors import IntegrityError, OutputError
 from medgan_qa.evidence._ledger_lines import NOTHING_BEFORE, SCHEMA, Head, Line, broken, sound_line
 from medgan_qa.evidence._ledger_words import counted, statement
+from medgan_qa.evidence.whereabouts import remember
 from medgan_qa.record import Attempt, Attempts, Record
 from medgan_qa.stats import repeated_testing
 
@@ -258,7 +259,7 @@ class Entry:
         return Attempts(
             number=len(before) + 1,
             chances=chances,
-            ledger=os.fsencode(self.ledger.path).decode("utf-8", "backslashreplace"),
+            ledger=os.fsencode(self.ledger.path.name).decode("utf-8", "backslashreplace"),
             line=len(self.lines) + 1,
             previous_hash=self._previous(),
             earlier=[_attempt(number, line) for number, line in enumerate(before, 1)],
@@ -294,7 +295,9 @@ class Entry:
 
     def append_run(self, record: Record, record_sha256: str) -> Line:
         """Enter the run of a Record (see `append`); what the Record does not say becomes empty text."""
-        return self.append(record_sha256, **_facts(record))
+        line = self.append(record_sha256, **_facts(record))
+        remember(line.run, {"ledger": self.ledger.path})
+        return line
 
     def _previous(self) -> str:
         return self.lines[-1].hash if self.lines else NOTHING_BEFORE

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def run_audit(
     results += absent(judged, {audit.code for audit in suite.audits})
     held = preconditions(criteria, data_facts(cohort, rows))
     sentinels = sentinel_results(criteria, rows, measured)
-    verdict, reason = overall(results, held, sentinels)
+    verdict, reason = overall(results, held, sentinels, unasked=suite.beside)
     finished = datetime.now(UTC)
     record = Record(
         verdict=verdict,
@@ -189,7 +190,7 @@ def _lock(criteria: Criteria, lock: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "locked": bool(lock),
         "default": criteria.default,
-        "file": criteria.file,
+        "file": Path(criteria.file).name,
         "digest": criteria.digest(),
         "alpha": criteria.alpha,
         "multiplicity": criteria.multiplicity,

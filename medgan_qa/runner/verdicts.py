@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,15 +123,24 @@ def absent(judged: list[Criterion], codes: set[str]) -> list[AuditResult]:
 
 
 def overall(
-    results: Sequence[AuditResult], held: Sequence[Precondition] = (), sentinels: Sequence[Sentinel] = ()
+    results: Sequence[AuditResult],
+    held: Sequence[Precondition] = (),
+    sentinels: Sequence[Sentinel] = (),
+    *,
+    unasked: Set[str] = frozenset(),
 ) -> tuple[Verdict, str]:
     """The run's verdict and the sentence that says why.
 
     The worst of the criteria that gate, of the audits that broke, of the conditions on the data and of the sentinel
-    cases. Without any pass it is no pass.
+    cases. Without any pass it is no pass. Audits of the codes in `unasked` that no criterion names hold nothing back
+    where they are inconclusive.
     """
     criteria = [c for r in results for c in r.criteria if c.severity == "gate" and not _left_out(c)]
-    stopped = [r for r in results if r.verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE)]
+    stopped = [
+        r
+        for r in results
+        if r.verdict is Verdict.ERROR or (r.verdict is Verdict.INCONCLUSIVE and (r.criteria or r.code not in unasked))
+    ]
     beside: list[Precondition | Sentinel] = [*held, *sentinels]
     judged: list[Criterion | AuditResult] = [*criteria, *stopped]
     worst = _worst([part.verdict for part in [*judged, *beside]])

@@ -124,7 +124,7 @@ def _config(text: str, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(text)
         found = f"a {type(config).__name__}"
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         config, found = None, str(error)
     if not isinstance(config, dict):
         raise ModelError(

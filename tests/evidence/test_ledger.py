@@ -142,7 +142,7 @@ def test_names_of_any_script(tmp_path: Path) -> None:
     path = tmp_path / "Prüfung 検査" / "журнал.jsonl"
     enter(path, data="данные\n\u2028\x00", model="模型")
     attempts = enter(path)
-    assert attempts.ledger == str(path)
+    assert attempts.ledger == path.name
     assert [line.model for line in Ledger(path).check()] == ["模型", "brain T1 to FLAIR"]
 
 

@@ -229,7 +229,7 @@ def test_nothing_changed(place: Place) -> None:
     assert state.notes == ()
     assert state.facts == {
         "locked": True,
-        "lock_file": str(place.lock_file),
+        "lock_file": "criteria.lock.json",
         "lock_sha256": lock.sha256,
         "locked_utc": "2026-03-01T12:00:00Z",
         "locked_by": "Åse",

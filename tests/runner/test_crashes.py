@@ -55,7 +55,7 @@ def without_model(run: Any) -> Findings:
     Question. How many cases are there?
     """
     n = len(run.cohort.cases)
-    return Findings(estimates=[count("HYG-001.cases", "Cases", n, n=n, unit_of_analysis="image", better="none")])
+    return Findings(estimates=[count("HYG-006.cases", "Cases", n, n=n, unit_of_analysis="image", better="none")])
 
 
 def crashing(folder: Path, monkeypatch: pytest.MonkeyPatch, when: str, task: str, result: str = "x") -> Subject:
@@ -65,7 +65,7 @@ def crashing(folder: Path, monkeypatch: pytest.MonkeyPatch, when: str, task: str
 
 
 def ran(subject: Subject, detector: Subject | None = None, of: Suite = TRANSLATION) -> RunResult:
-    audits = (*of.audits[:3], Audit("HYG-001", "Counts", without_model))
+    audits = (*of.audits[:3], Audit("HYG-006", "Counts", without_model))
     chosen = replace(of, audits=audits)
     return run_audit(subject, COHORT, chosen, of.criteria, detector=detector, engine=LocalEngine())
 
@@ -82,14 +82,14 @@ def test_a_crash_is_an_error_and_audits_without_the_model_are_kept(
 
     found = verdicts(result.record)
     assert {found[audit.code] for audit in TRANSLATION.audits[:3]} == {"error"}
-    assert found["HYG-001"] != "error"
+    assert found["HYG-006"] != "error"
     assert result.record.verdict == "error"
     broken = next(audit for audit in result.record.audits if audit.verdict == "error")
     assert "SIGABRT" in broken.reason
     assert all(criterion.verdict == "error" for criterion in broken.criteria)
     assert any("crashed" in text for text in result.record.deviations)
     assert isinstance(result.exception, ModelCrashError)
-    assert [m.value for a in result.record.audits for m in a.measurements if m.id == "HYG-001.cases"] == [
+    assert [m.value for a in result.record.audits for m in a.measurements if m.id == "HYG-006.cases"] == [
         len(COHORT.cases)
     ]
 
@@ -110,7 +110,7 @@ def test_a_sampler_that_crashes_leaves_a_record(tmp_path: Path, monkeypatch: pyt
     record = ran(sampler, of=suite("synthesis")).record
 
     assert record.verdict == "error"
-    assert verdicts(record)["HYG-001"] != "error"
+    assert verdicts(record)["HYG-006"] != "error"
 
 
 def test_what_a_crash_leaves_is_a_record_that_can_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from medgan_qa.errors import ConfigurationError, IntegrityError, ModelCrashError, ModelError
 from medgan_qa.subjects.isolation import client, landlock
@@ -270,7 +270,8 @@ def test_memory_that_the_kernel_does_not_limit_is_watched(code: MakeCode, monkey
     monkeypatch.setenv(MEMORY, "256")
     monkeypatch.setattr(client, "FORKED_MB", 0)
     model = code(
-        "import mmap\nshared = mmap.mmap(-1, 300 << 20)\nfor _ in range(300): shared.write(bytes(1 << 20))\ntime.sleep(60)"
+        "import mmap\nshared = mmap.mmap(-1, 300 << 20)\nfor _ in range(300): shared.write(bytes(1 << 20))\n"
+        "time.sleep(60)"
     )
     with pytest.raises(OutOfMemoryError) as caught:
         model.translate(X[:1])
@@ -347,7 +348,8 @@ def test_a_scratch_folder_that_is_filled_ends_the_model(code: MakeCode) -> None:
 LIE = "import struct, json\ndef lie(message):\n"
 LIE += "    if isinstance(message, dict): message = {'call': 3, **message}\n"
 LIE += "    content = message if isinstance(message, bytes) else json.dumps(message).encode()\n"
-LIE += "    for file in range(3, 64):\n        try:\n            os.write(file, struct.pack('=I', len(content)) + content)\n"
+LIE += "    for file in range(3, 64):\n        try:\n"
+LIE += "            os.write(file, struct.pack('=I', len(content)) + content)\n"
 LIE += "        except OSError:\n            pass\n"
 
 

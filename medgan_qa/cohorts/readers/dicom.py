@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _BECOMES_RGB = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _KINDS = ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR")
 _FRAMES = 1_000_000
+_INFLATED, _INFLATES = 2**24, 100
+"""A deflated object may have so many bytes, or so many times its packed ones, whichever is more: pydicom goes through
+all of them element by element, which takes minutes for one that holds nothing but empty elements."""
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 PACKAGES = "pip install 'medgan-qa[dicom]' (pylibjpeg, pylibjpeg-openjpeg, pylibjpeg-rle, python-gdcm)"
 
@@ -227,8 +230,10 @@ def _require_small_when_inflated(path: Path, file: BinaryIO) -> None:
     try:
         read_preamble(file, False)
         syntax = _read_file_meta_info(file).get("TransferSyntaxUID")
-        if syntax == DeflatedExplicitVRLittleEndian and _inflated(file) > LARGEST_VOLUME // 4:
-            refuse_size(path, f"more than {LARGEST_VOLUME // 4} bytes when it is inflated")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            most = min(LARGEST_VOLUME // 4, max(_INFLATED, _INFLATES * path.stat().st_size))
+            if _inflated(file, most) > most:
+                refuse_size(path, f"more than {most} bytes when it is inflated")
     except DatasetError:
         raise
     except Exception:  # whatever else is wrong with it, reading the file says so
@@ -237,9 +242,9 @@ def _require_small_when_inflated(path: Path, file: BinaryIO) -> None:
         file.seek(0)
 
 
-def _inflated(file: BinaryIO) -> int:
-    """Bytes that the rest of a file inflates to, counted no further than the limit."""
+def _inflated(file: BinaryIO, most: int) -> int:
+    """Bytes that the rest of a file inflates to, counted no further than a limit."""
     inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while size <= LARGEST_VOLUME // 4 and (packed := inflate.unconsumed_tail or file.read(2**16)):
+    while size <= most and (packed := inflate.unconsumed_tail or file.read(2**16)):
         size += len(inflate.decompress(packed, 2**22))
     return size

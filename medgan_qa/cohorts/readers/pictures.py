@@ -49,7 +49,7 @@ def read_png(path: Path, as_mask: bool) -> Decoded:
             found = f"{getattr(picture, 'n_frames', 0)} frames"
             raise refused(path, "one picture", found, "Export one file per slice.")
         if picture.mode == "P" and "transparency" not in picture.info:
-            return _of_palette(picture, as_mask)
+            return _of_palette(path, picture, as_mask)
         allowed = {"L", "I;16", "I", "F", "RGB"} | ({"1"} if as_mask else set())
         # Pillow silently drops RGB to 8 bits and stretches 2 and 4 bit grey, so neither would be what is stored.
         altered = (picture.mode == "RGB" and bits != 8) or (picture.mode == "L" and bits != 8 and not as_mask)
@@ -59,13 +59,16 @@ def read_png(path: Path, as_mask: bool) -> Decoded:
     return Decoded(np.moveaxis(array, 2, 0) if array.ndim == 3 else array[None])
 
 
-def _of_palette(picture: Image.Image, as_mask: bool) -> Decoded:
+def _of_palette(path: Path, picture: Image.Image, as_mask: bool) -> Decoded:
     """The colours of a palette; one channel where all of them are grey. For a mask the numbers as stored."""
     stored = np.asarray(picture)
     if as_mask:
         return Decoded(stored[None])
     colours = np.zeros((256, 3), np.uint8)
     given = np.array(picture.getpalette() or (), np.uint8).reshape(-1, 3)
+    if stored.size and int(stored.max()) >= len(given):
+        found = f"{len(given)} colours, and a pixel of colour {int(stored.max()) + 1}"
+        raise damaged(path, found)
     colours[: len(given)] = given
     shown = np.moveaxis(colours[stored], 2, 0)
     return Decoded(shown[:1] if (colours == colours[:, :1]).all() else shown)

@@ -14,13 +14,15 @@ import numpy as np
 
 from medgan_qa.subjects import reading
 from medgan_qa.subjects.isolation import confine, wire
-from medgan_qa.subjects.isolation._libc import PR_SET_PDEATHSIG, prctl
+from medgan_qa.subjects.isolation._libc import PR_SET_PDEATHSIG, keep_freed_memory, prctl
 from medgan_qa.subjects.isolation.errors import in_words
 from medgan_qa.subjects.isolation.job import Job
 from medgan_qa.subjects.networks import Network
 
 SIGKILL = 9
 MOST_OPEN = 1 << 16
+KEPT_MB = 256
+"""Freed memory that a model's process keeps for the next layer."""
 RESET_PEAK = b"5"
 """What /proc/self/clear_refs takes to forget the most memory that a process had."""
 
@@ -36,6 +38,7 @@ def serve(channel: socket.socket, output: int, scratch: Path) -> NoReturn:
     line = _Line(channel)
     try:
         prctl(PR_SET_PDEATHSIG, SIGKILL)
+        keep_freed_memory(KEPT_MB)
         _alone_with(channel.fileno(), output)
         _answer(line, scratch)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -28,6 +28,7 @@ Float = NDArray[np.float32]
 READ_AT_ONCE = 1 << 16
 MOST_BYTES = 4 << 20
 """Of one message; a card is the longest thing in one."""
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 LENGTH = struct.Struct("=I")
 MOST_AXES, LONGEST_AXIS = 8, 1 << 31
 
@@ -46,7 +47,7 @@ def send(channel: socket.socket, message: Mapping[str, Any], files: Sequence[int
     Raises:
         OSError: nobody listens any more.
     """
-    content = json.dumps(message, separators=(",", ":")).encode()
+    content = ENCODER.encode(message).encode()
     frame = LENGTH.pack(len(content)) + content
     # The files travel with the first bytes.
     sent = socket.send_fds(channel, [frame], list(files)) if files else channel.send(frame)
