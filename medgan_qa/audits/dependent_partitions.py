@@ -15,6 +15,7 @@ from medgan_qa.audits.numbers import count
 from medgan_qa.cohorts.cohort import Case, subset
 from medgan_qa.cohorts.declared import Independence
 from medgan_qa.criteria import Estimate
+from medgan_qa.quantities import counted
 
 CODE = "HYG-006"
 NOTHING = (
@@ -239,8 +240,8 @@ def _of_history(history: History | None) -> list[str]:
         said = "The ledger shows no earlier run on these data."
     else:
         said = (
-            f"The ledger shows {history.runs} earlier runs on these data, of {history.models} models, the first on "
-            f"{history.first}."
+            f"The ledger shows {counted(history.runs, 'earlier run')} on these data, of "
+            f"{counted(history.models, 'model')}, the first on {history.first}."
         )
     if history.same_name:
         said += f" {history.same_name} more were made on data of the same name and another digest."

@@ -34,13 +34,16 @@ class Generated:
     train_only: set[str] = field(default_factory=set)
     near: dict[str, int | None] = field(default_factory=dict)
     """With the place of the pair; None where the output is equal and no pair was searched."""
+    translated: bool = False
+    """The outputs are translations of the test images: a faithful one is all but its target."""
     traced: dict[str, float] = field(default_factory=dict)
     """With the score of the fingerprint; alone it is no proof, so it is counted apart."""
 
     @property
     def charged(self) -> set[str]:
-        """All but those with nothing against them than a fingerprint."""
-        return self.declared | self.listed | self.train_only | set(self.near)
+        """All but those that have only a fingerprint against them, or a translation that came out like its target."""
+        certain = self.declared | self.listed | self.train_only
+        return certain if self.translated else certain | set(self.near)
 
 
 def generated_images(
@@ -62,8 +65,9 @@ def generated_images(
     digest a line, of the image file's bytes or of the image as it is read, float32 (C, H, W) in unit range) or of
     train-only images (`train_only`), or that equal a train image declared synthetic; and test images that are, or
     nearly are, images that the model under audit made in this run, under the changes that HYG-001 undoes: its samples,
-    or its outputs for the test inputs, held against images and paired targets. Each image counts once. Apart from
-    these, test images with the model's fingerprint in spectrum and noise are counted, with the share of the model's own
+    or its outputs for the test inputs, held against images and paired targets. Each image counts once. Outputs of a
+    translator are counted apart (`near_outputs`), for the target of a faithful one is all but its output. So are test
+    images with the model's fingerprint in spectrum and noise are counted, with the share of the model's own
     outputs that are seen so.
 
     Why it matters. A generated image in the test partition is an answer of the model to itself: it makes a generator
@@ -97,9 +101,8 @@ def generated_images(
     found = _found(run, test, lists, outputs, near, traced)
     findings.estimates = _estimates(test, found, lists, near, traced)
     findings.notes = _said(run, lists, outputs, near, traced)
-    findings.rows = [
-        _row(case, found, near) for case in test.cases if case.case_id in found.charged | set(found.traced)
-    ]
+    shown = found.charged | set(found.near) | set(found.traced)
+    findings.rows = [_row(case, found, near) for case in test.cases if case.case_id in shown]
     if isinstance(near, Near) and isinstance(outputs, Made):
         show_near(findings, CODE, run, outputs, near, worst)
     if isinstance(traced, Traced):
@@ -115,7 +118,7 @@ def _found(
     near: Near | str | None,
     traced: Traced | str | None,
 ) -> Generated:
-    found = Generated()
+    found = Generated(translated=isinstance(outputs, Made) and bool(outputs.targets))
     if not run.cohort.phantom:
         found.declared = {case.case_id for case in test.cases if case.synthetic}
         found.train_only = _of_train(run, test)

@@ -176,9 +176,8 @@ def run_candidate(model: str, baseline: Run, out: Path, given: Mapping[str, Any]
 def request_for(model: str, baseline: Run, out: Path, given: Mapping[str, Any], templates: Path | None) -> Request:
     """What makes a model's run like the baseline's: suite, data, criteria, detector, seed and options."""
     from medgan_qa.cli._running import Request
-    from medgan_qa.suites import suite
-
     from medgan_qa.evidence.whereabouts import recall
+    from medgan_qa.suites import suite
 
     record = baseline.record
     noted = recall(str(record.run.get("id") or ""))

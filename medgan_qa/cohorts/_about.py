@@ -1,4 +1,8 @@
-"""Errors about a dataset's files, told by case, row and column: a path may hold a patient's name."""
+"""Errors about a dataset's files, told by case, row and column: a path may hold a patient's name.
+
+The file's own name stands beside them where the dataset's identifiers may be printed and it is made of plain words;
+the folders that it lies in never do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from medgan_qa.cohorts.readers import parsed
+from medgan_qa.cohorts.pseudonyms import names_nobody
+from medgan_qa.cohorts.readers import parsed, suffix_of
 from medgan_qa.cohorts.table import Row
 from medgan_qa.errors import DatasetError, MissingDependencyError
 
@@ -27,11 +32,14 @@ class Told:
         row: the row.
         column: the column that names the file.
         case_id: as outputs may show it.
+        identifiers: what the dataset file says of them.
     """
 
-    def __init__(self, folder: Path, table: str, row: Row, column: str, case_id: str) -> None:
+    def __init__(
+        self, folder: Path, table: str, row: Row, column: str, case_id: str, identifiers: str | None = "direct"
+    ) -> None:
         self.path = parsed(row.cells.get(column, "")).at(folder)
-        self.where = f"{table}, row {row.number}, column {column}"
+        self.where = f"{table}, {place_of(row, column, identifiers)}"
         self.noun = f"{_NOUNS[column]} of case {case_id}"
         self._folder, self._cell = folder, row.cells.get(column, "")
 
@@ -67,6 +75,19 @@ class Told:
         for name in _names(self._folder, self._cell):
             text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", f"the {self.noun}", text)
         return text
+
+
+def place_of(row: Row, column: str, identifiers: str | None) -> str:
+    """Row, column and, where it may be printed, the name of the file."""
+    return f"row {row.number}, column {column}{name_of(row, column, identifiers)}"
+
+
+def name_of(row: Row, column: str, identifiers: str | None) -> str:
+    """The name of a file in brackets, without its folders; empty where it may not be printed."""
+    name = Path(parsed(row.cells.get(column, "")).file).name
+    stem = name.removesuffix(suffix_of(Path(name)) or "")
+    hidden = identifiers == "direct" or (identifiers is None and not names_nobody(stem))
+    return "" if hidden else f" ({name})"
 
 
 def _names(folder: Path, cell: str) -> list[str]:

@@ -99,7 +99,9 @@ class CaseFiles:
 
     def _told(self, source: Source, column: str, case_id: str) -> AbstractContextManager[Path]:
         description = self._description
-        return Told(description.path.parent, description.table.name, source.row, column, case_id).told()
+        return Told(
+            description.path.parent, description.table.name, source.row, column, case_id, description.identifiers
+        ).told()
 
     def _image(self, source: Source, case_id: str) -> _Read:
         with self._told(source, "image", case_id) as path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from medgan_qa.cohorts._about import Told
+from medgan_qa.cohorts._about import Told, name_of, place_of
 from medgan_qa.cohorts._problems import collected
 from medgan_qa.cohorts.description import Description
 from medgan_qa.cohorts.readers import CONTAINERS, SUFFIXES, kind_of, parsed, series_files
@@ -28,7 +28,7 @@ def require_files(description: Description, rows: Sequence[Row]) -> None:
     """
     place = _Place(description.path.parent)
     problems = [
-        f"row {row.number}, column {column}: {problem}"
+        f"{place_of(row, column, description.identifiers)}: {problem}"
         for row in rows
         for column in FILE_COLUMNS
         if column in row.cells and (problem := place.problem(row.cells[column])) is not None
@@ -94,6 +94,7 @@ class ListedFiles:
 
     def __init__(self, description: Description, rows: Sequence[Row], names: Mapping[int, str]) -> None:
         self._folder, self._table, self._rows, self._names = description.path.parent, description.table, rows, names
+        self._identifiers = description.identifiers
 
     @cached_property
     def by_path(self) -> dict[str, str]:
@@ -113,8 +114,9 @@ class ListedFiles:
         out = {}
         for row, column, cell in self._listed():
             files = self._cells[cell]
+            place = f"{self._names[row.number]}, {column}{name_of(row, column, self._identifiers)}"
             for number, found in enumerate(files.values(), start=1):
-                out[f"{self._names[row.number]}, {column}" + (f", file {number}" if len(files) > 1 else "")] = found
+                out[place + (f", file {number}" if len(files) > 1 else "")] = found
         return dict(sorted(out.items()))
 
     def _listed(self) -> Iterator[tuple[Row, str, str]]:
@@ -127,7 +129,8 @@ class ListedFiles:
         out, known = dict[str, dict[str, str]](), dict[str, str]()
         for row, column, cell in self._listed():
             if cell not in out:
-                with Told(self._folder, self._table.name, row, column, self._names[row.number]).told() as path:
+                told = Told(self._folder, self._table.name, row, column, self._names[row.number], self._identifiers)
+                with told.told() as path:
                     names = files_of(self._folder, cell)
                     known |= {n: _file_digest(self._folder / n, path) for n in names if n not in known}
                     out[cell] = {name: known[name] for name in names}

@@ -239,7 +239,8 @@ def _dataset_error(read: Future[CaseImages]) -> DatasetError | None:
 
 def _refuse_without_range(description: Description, case: Case, row: Row) -> NoReturn:
     case = protected([case], description.identifiers)[0]
-    with Told(description.path.parent, description.table.name, row, "image", case.case_id).told() as path:
+    told = Told(description.path.parent, description.table.name, row, "image", case.case_id, description.identifiers)
+    with told.told() as path:
         plane = "axial" if description.volumes is None else description.volumes.plane
         volume = open_volume(path, plane)
         image = read_image(path)[0] if volume is None else volume.read(len(volume) // 2)

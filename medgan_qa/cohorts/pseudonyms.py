@@ -30,6 +30,19 @@ KINDS = {"case": "C", "patient": "P", "study": "S", "volume": "V", "file": "F", 
 _LENGTHS = (8, 16, 32, 64)  # hexadecimal digits: the first that tells apart all that one dataset holds
 _SHORTEST = 4  # characters; a shorter text would be found inside words when a message is scrubbed
 
+_PLAIN = frozenset(
+    """
+    adc anat annotation axial bad baseline bold bone brain broken case cases cbct chest control copy coronal corrupt
+    data dce defaced derivatives dicom diff dwi empty fake fat file flair fmri followup frame gone gre half hand head
+    heart image images img inv kidney label labels lesion lesions liver lung mask masks mip missing mprage mri nan nifti
+    other out output page pair patient pelvis pet phantom pixel post pre preop prostate quick raw real ref reference
+    register rest run sag sagittal sample scan seg segmentation series ses session set site slice source spect spine
+    stack std strange sub subject swi synthetic target test tiny tra train translated truncated tumor tumour twi val vol
+    volume weighted whole wrong xray
+    """.split()  # noqa: SIM905  # a list of words reads as one
+)
+"""Words of three and more letters that a file's name may hold and be printed."""
+
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _DIRECT = re.compile(
     "|".join(
@@ -54,6 +67,16 @@ def looks_direct(text: str) -> bool:
     more digits, and numbers that say what they are (`MRN1234567`). A name that is one word looks like a code.
     """
     return _DIRECT.search(text) is not None
+
+
+def names_nobody(stem: str) -> bool:
+    """Whether the name of a file, without its ending, is made of numbers, short letters and plain words of imaging.
+
+    Stricter than `looks_direct`: a file is often named after a patient, and `jane_doe_t1` looks like a code.
+    """
+    words = re.findall(r"[^\W\d_]+", stem)
+    plain = all(len(word) <= 2 or word.lower() in _PLAIN for word in words)
+    return bool(stem) and plain and not looks_direct(stem) and re.search(r"\d{6}", stem) is None
 
 
 def pseudonym_key() -> bytes:

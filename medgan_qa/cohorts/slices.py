@@ -99,7 +99,7 @@ def _opened(description: Description, case: Case, row: Row, cache: ArrayCache, o
 def _told(description: Description, case: Case, row: Row) -> Told:
     """Where something is wrong, named as outputs may show it."""
     name = protected([case], description.identifiers)[0].case_id
-    return Told(description.path.parent, description.table.name, row, "image", name)
+    return Told(description.path.parent, description.table.name, row, "image", name, description.identifiers)
 
 
 def _slices(description: Description, case: Case, row: Row, volume: Volume | None) -> Iterator[tuple[Case, Source]]:

@@ -132,15 +132,18 @@ def overall(
     """The run's verdict and the sentence that says why.
 
     The worst of the criteria that gate, of the audits that broke, of the conditions on the data and of the sentinel
-    cases. Without any pass it is no pass. Audits of the codes in `unasked` that no criterion names hold nothing back
-    where they are inconclusive.
+    cases. Without any pass it is no pass. Audits of the codes in `unasked` hold nothing back where they are
+    inconclusive, unless a criterion that is not optional names them.
     """
-    criteria = [c for r in results for c in r.criteria if c.severity == "gate" and not _left_out(c)]
-    stopped = [
-        r
-        for r in results
-        if r.verdict is Verdict.ERROR or (r.verdict is Verdict.INCONCLUSIVE and (r.criteria or r.code not in unasked))
-    ]
+
+    def is_open(result: AuditResult) -> bool:
+        free = result.code in unasked and all(c.optional for c in result.criteria)
+        return free and result.verdict is Verdict.INCONCLUSIVE
+
+    gates = [(c, is_open(r)) for r in results for c in r.criteria if c.severity == "gate"]
+    aside = [c for c, free in gates if _left_out(c) or (free and c.verdict is Verdict.INCONCLUSIVE)]
+    criteria = [c for c, _ in gates if c not in aside]
+    stopped = [r for r in results if r.verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE) and not is_open(r)]
     beside: list[Precondition | Sentinel] = [*held, *sentinels]
     judged: list[Criterion | AuditResult] = [*criteria, *stopped]
     worst = _worst([part.verdict for part in [*judged, *beside]])
@@ -152,13 +155,12 @@ def overall(
         return Verdict.INCONCLUSIVE, f"Inconclusive: {left} did not apply to this model and data, so it was not judged."
     also = " ".join(f"{_name(part)}: {part.reason}" for part in beside if part.verdict is worst)
     if worst is Verdict.PASS:
-        aside = ", ".join(c.id for r in results for c in r.criteria if c.severity == "gate" and _left_out(c))
-        besides = f" Optional, and not judged as it does not apply: {aside}." if aside else ""
+        besides = f" Optional, and not judged: {', '.join(map(_set_aside, aside))}." if aside else ""
         return worst, f"Every criterion passed ({', '.join(c.id for c in criteria)}).{besides}"
     if worst is Verdict.FAIL:
         return worst, " ".join(part for part in (_failures(results, criteria), also) if part)
     ids = ", ".join(c.id for c in criteria if c.verdict is worst)
-    codes = ", ".join(f"{r.code} {r.title.lower()}" for r in results if r.verdict is worst)
+    codes = ", ".join(f"{r.code} {r.title.lower()}" for r in stopped if r.verdict is worst)
     if worst is Verdict.ERROR:
         return worst, f"No verdict: a check did not run ({codes})."
     if worst is Verdict.INCONCLUSIVE:
@@ -166,6 +168,11 @@ def overall(
         sentence = f"Inconclusive: {named}. Nothing was shown, in either direction."
         return worst, f"{sentence} {also}".rstrip()
     return Verdict.INCONCLUSIVE, "Inconclusive: no criterion applied, so nothing was judged."
+
+
+def _set_aside(criterion: Criterion) -> str:
+    why = "does not apply" if criterion.verdict is Verdict.NOT_APPLICABLE else "inconclusive"
+    return f"{criterion.id} ({why})"
 
 
 def _left_out(criterion: Criterion) -> bool:

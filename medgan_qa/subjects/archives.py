@@ -45,7 +45,7 @@ def members_of(path: Path, *, one_folder: bool = True) -> list[zipfile.ZipInfo]:
             if objection is None:
                 with zipfile.ZipFile(stream) as archive:
                     infos = archive.infolist()
-                objection = _odd_names(infos, one_folder) or _odd_sizes(infos, _size(stream))
+                objection = _odd_count(stream, len(infos)) or _odd_names(infos, one_folder) or _odd_sizes(infos, _size(stream))
                 objection = objection or next(filter(None, (_odd_member(stream, info) for info in infos)), None)
     # A damaged directory may hold names that are no text, or ask for a version of the format that zipfile lacks.
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, struct.error) as error:
@@ -89,6 +89,17 @@ def _odd_end(stream: BinaryIO) -> str | None:
             return "two directories that differ"
         length, start = end64[8], end64[9]
     return None if start + length == stop else "a directory that does not stand where the end of the archive says"
+
+
+def _odd_count(stream: BinaryIO, listed: int) -> str | None:
+    """Whether the directory lists as many members as its end says: one can be hidden in the comment of another."""
+    stop = _size(stream) - END.size
+    end = _record(stream, stop, END)
+    told = {end[3], end[4]}
+    if stop >= LOCATOR.size + END64.size and _record(stream, stop - LOCATOR.size, LOCATOR)[0] == b"PK\6\7":
+        end64 = _record(stream, stop - LOCATOR.size - END64.size, END64)
+        told = (told - {2**16 - 1}) | {end64[6], end64[7]}
+    return None if told == {listed} else f"{listed} members where the end of the archive says {sorted(told)}"
 
 
 def _odd_names(infos: list[zipfile.ZipInfo], one_folder: bool) -> str | None:

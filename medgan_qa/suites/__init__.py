@@ -40,8 +40,8 @@ class Suite:
     optional: tuple[Audit, ...] = ()
     """Audits that run where a criterion asks for them, or the user does."""
     beside: frozenset[str] = frozenset()
-    """Codes of audits that look at the data and not at the model: where criteria do not name them and they cannot be
-    carried out, that is printed and holds nothing back."""
+    """Codes of audits that look at the data and not at the model: where they cannot be carried out, and only optional
+    criteria name them, that is printed and holds nothing back."""
 
 
 def extended(whole: Suite, criteria: Criteria, also: Sequence[str] = ()) -> Suite:
@@ -95,7 +95,7 @@ def suite(name: str) -> Suite:
     for part in parts:
         content["audits"] += part["audits"]
         content["limitations"] += part["limitations"]
-        content["criteria"]["criterion"] += part["criterion"]
+        content["criteria"]["criterion"] += [_asked(criterion, content) for criterion in part["criterion"]]
         content["criteria"]["parameters"] = {**part.get("parameters", {}), **content["criteria"].get("parameters", {})}
     return Suite(
         name=name,
@@ -109,8 +109,14 @@ def suite(name: str) -> Suite:
         options=content.get("run", {}),
         index=tuple(IndexEntry(**entry) for entry in content.get("index", [])),
         optional=tuple(AUDITS[code] for code in content.get("optional", [])),
-        beside=frozenset(code for part in parts for code in part["audits"]),
+        beside=frozenset(code for part in parts for code in part["audits"]) - set(content.get("demanded", [])),
     )
+
+
+def _asked(criterion: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """A criterion of a part, which is not optional where the suite demands its audit."""
+    demanded = criterion["measurement"].partition(".")[0] in content.get("demanded", [])
+    return {**criterion, "optional": False} if demanded else criterion
 
 
 def _content(file: str) -> dict[str, Any]:

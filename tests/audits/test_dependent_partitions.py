@@ -1,4 +1,4 @@
-"""HYG-006: shared patients, sites and days, broken declarations and uneven composition are found, clean ones are not."""
+"""HYG-006: shared patients, sites and days, broken declarations and uneven parts are found, clean ones are not."""
 
 from __future__ import annotations
 

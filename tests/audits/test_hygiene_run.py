@@ -16,7 +16,7 @@ from medgan_qa.controls.samplers import Independent, planted_sampler
 from medgan_qa.criteria import parse_criteria
 from medgan_qa.engines import LocalEngine
 from medgan_qa.runner import RunResult, run_audit
-from medgan_qa.suites import extended, suite
+from medgan_qa.suites import suite
 
 LIMITED = (
     "HYG-001.leaked_images",
@@ -85,10 +85,3 @@ def test_contamination_fails_its_own_criterion(kind: Kind, measurement: str) -> 
     assert result.exception is None
     assert result.record.verdict == "fail"
     assert verdicts(result) == {name: "fail" if name == measurement else "pass" for name in LIMITED}
-
-
-def test_a_criterion_brings_the_audit_into_the_synthesis_suite() -> None:
-    whole = suite("synthesis")
-    assert [audit.code for audit in whole.optional][-3:] == ["HYG-001", "HYG-002", "HYG-003"]
-    assert "HYG-002" in [audit.code for audit in extended(whole, whole.criteria, ["HYG-002"]).audits]
-    assert {"HYG-001", "HYG-002", "HYG-003"} <= {audit.code for audit in suite("augmentation").audits}

@@ -74,7 +74,7 @@ def write_nan_image(workshop):
     [
         (lambda w: lambda t: t.replace("p03-0.png", "gone.png"), "gone.png"),
         (lambda w: drop_column("patient_id"), "'patient_id' is missing"),
-        (lambda w: lambda t: t + t.splitlines()[1] + "\n", "p00-0"),
+        (lambda w: lambda t: t + t.splitlines()[1] + "\n", "stands already in row 2"),
         (lambda w: lambda t: t.replace(",test,", ",train,"), "no test partition"),
         (write_other_mask, "other-mask.npy"),
         (write_nan_image, "nan-image.npy"),

@@ -235,6 +235,12 @@ def test_two_runs_with_one_seed_give_the_same_record(place, tmp_path):
             content["run"].pop(key)
         for one in content["audits"]:
             one.pop("seconds")
+            # What the ledger shows of earlier runs is another thing in the second run.
+            one["measurements"] = [m for m in one["measurements"] if m["id"] != "HYG-006.earlier_runs"]
+            one["notes"] = [note for note in one["notes"] if not note.startswith("The ledger shows")]
     assert [content.pop("attempts")["number"] for content in contents] == [1, 2]
 
-    assert contents[0] == contents[1]
+    first, second = contents
+    assert {k: v for k, v in first.items() if k != "audits"} == {k: v for k, v in second.items() if k != "audits"}
+    for one, other in zip(first["audits"], second["audits"], strict=True):
+        assert one == other

@@ -111,7 +111,7 @@ def test_paths_are_relative_to_the_toml_file_and_may_climb_no_higher(tmp_path: P
     (below / "dataset.toml").write_text(text)
     error = refusal(below / "dataset.toml")
     assert len(findings(error)) == 9
-    assert findings(error)[0] == "row 2, column image: leads out of the dataset's folder"
+    assert findings(error)[0] == "row 2, column image (t1_0.npy): leads out of the dataset's folder"
     for row in on_disk.rows:
         row.update({key: f"images/{row[key]}" for key in ("image", "target", "lesion_mask") if row[key]})
     read_dataset(on_disk.save()).require_readable(None)
@@ -133,7 +133,7 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path, on_disk: OnDisk
     del dataset.images["images/t1_1.npy"]
     error = refusal(dataset.save())
     what = "nothing there" if kind == "circle" else "leads out of the dataset's folder"
-    assert findings(error) == [f"row 3, column image: {what}"]
+    assert findings(error) == [f"row 3, column image (t1_1.npy): {what}"]
 
 
 def test_links_inside_the_folder_are_followed(on_disk: OnDisk) -> None:
@@ -177,7 +177,7 @@ def test_numbers_outside_value_range_are_refused(on_disk: OnDisk, column: str) -
     on_disk.images[name][0, :2] = -0.3, 200.21
     on_disk.save()
     error = load_refusal(cohort, cohort.cases[0])
-    assert error.where == f"cases.csv, row 2, column {column}"
+    assert error.where == f"cases.csv, row 2, column {column} ({Path(name).name})"
     assert error.problem == f"The {column} of case 000 holds numbers outside value_range"
     assert error.expected == "0 to 200"
     assert error.found == "-0.3 to 200.21"
@@ -234,7 +234,7 @@ def test_declared_spacing_fills_in_and_has_to_agree(on_disk: OnDisk, write_file:
     assert cohort.load(cohort.cases[2]).spacing_mm == (0.5, 0.75)
     assert "case(s) from the dataset file" in cohort.describe()["spacing_mm"]["note"]
     error = load_refusal(cohort, cohort.cases[1])
-    assert error.where == "cases.csv, row 3, column image"
+    assert error.where == "cases.csv, row 3, column image (t1_1.nii.gz)"
     assert error.found == "0.506 x 0.75 mm"
 
 
@@ -242,7 +242,7 @@ def test_target_with_another_spacing_than_its_image_is_refused(on_disk: OnDisk, 
     on_disk.rows[0]["target"] = "images/flair.nii"
     write_file(on_disk.path("images/flair.nii"), np.zeros((12, 10), np.int16), (1.0, 1.0))
     cohort = spaced(on_disk, write_file, [(2.0, 2.0)])
-    assert load_refusal(cohort, cohort.cases[0]).where == "cases.csv, row 2, column target"
+    assert load_refusal(cohort, cohort.cases[0]).where == "cases.csv, row 2, column target (flair.nii)"
 
 
 # Files
@@ -254,7 +254,10 @@ def test_another_grid_than_the_image_is_refused(on_disk: OnDisk, name: str) -> N
     cohort = read_dataset(on_disk.save())
     error = load_refusal(cohort, cohort.cases[0])
     column = "lesion_mask" if "masks" in name else "target"
-    assert (error.where, error.expected) == (f"cases.csv, row 2, column {column}", "12 rows x 10 columns")
+    assert (error.where, error.expected) == (
+        f"cases.csv, row 2, column {column} ({Path(name).name})",
+        "12 rows x 10 columns",
+    )
     assert error.found == "10 rows x 12 columns"
 
 
@@ -265,9 +268,9 @@ def test_missing_files_are_reported_at_once(on_disk: OnDisk) -> None:
     error = refusal(path)
     assert error.problem.startswith("3 file(s)")
     assert findings(error) == [
-        "row 2, column image: nothing there",
-        "row 2, column lesion_mask: nothing there",
-        "row 4, column target: nothing there",
+        "row 2, column image (t1_0.npy): nothing there",
+        "row 2, column lesion_mask (0.npy): nothing there",
+        "row 4, column target (flair_2.npy): nothing there",
     ]
 
 
@@ -290,13 +293,15 @@ def test_unreadable_cases_are_reported_at_once(on_disk: OnDisk) -> None:
     on_disk.path("images/t1_1.npy").write_bytes(b"\x93NUMPY")
     np.save(on_disk.path("images/t1_2.npy"), np.full((12, 10), np.nan))
     np.save(on_disk.path("images/t1_3.npy"), np.full((12, 10), 500.0))
-    assert [error.where for error in cohort.check_all()] == [f"cases.csv, row {n}, column image" for n in (3, 5)]
-    assert [error.where for error in cohort.check_all("train")] == ["cases.csv, row 4, column image"]
+    assert [error.where for error in cohort.check_all()] == [
+        f"cases.csv, row {n}, column image (t1_{n - 2}.npy)" for n in (3, 5)
+    ]
+    assert [error.where for error in cohort.check_all("train")] == ["cases.csv, row 4, column image (t1_2.npy)"]
     with pytest.raises(DatasetError) as caught:
         cohort.require_readable(None)
     error = complete(caught.value)
     assert error.problem.startswith("3 case(s)")
-    assert findings(error)[0].startswith("001: cases.csv, row 3, column image: expected")
+    assert findings(error)[0].startswith("001: cases.csv, row 3, column image (t1_1.npy): expected")
     assert "120 of 120 elements are NaN" in findings(error)[1]
     assert "found 500 to 500" in findings(error)[2]
 
@@ -498,7 +503,7 @@ def test_digest_of_a_vanished_file_is_refused(on_disk: OnDisk) -> None:
     on_disk.path("images/t1_2.npy").unlink()
     with pytest.raises(DatasetError) as caught:
         cohort.digest()
-    assert complete(caught.value).where == "cases.csv, row 4, column image"
+    assert complete(caught.value).where == "cases.csv, row 4, column image (t1_2.npy)"
 
 
 def test_describe_counts_what_the_report_prints(on_disk: OnDisk) -> None:

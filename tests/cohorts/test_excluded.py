@@ -76,7 +76,7 @@ def test_up_to_the_declared_share_they_are_left_out_and_named(twenty: OnDisk) ->
         "005",
         "P5",
         "test",
-        "cases.csv, row 7, column image: expected finite numbers (as float32); "
+        "cases.csv, row 7, column image (5.npy): expected finite numbers (as float32); "
         "found 120 of 120 elements are NaN or infinite",
     )
     assert len(subset(cohort.cases, "test")) == 16

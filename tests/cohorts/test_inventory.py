@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_every_case_and_every_file_is_in_it(on_disk):
     found = inventory(on_disk)
     assert list(found.rows) == ["000", "001", "002", "003"]
     listed = {
-        f"{row['case_id']}, {column}": row[column]
+        f"{row['case_id']}, {column} ({Path(row[column]).name})": row[column]
         for row in on_disk.rows
         for column in ("image", "target", "lesion_mask")
         if row[column]
@@ -45,7 +46,9 @@ def test_a_changed_byte_of_a_file_is_that_file(on_disk):
     name = "images/flair_2.npy"
     path = on_disk.path(name)
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    assert differing(before, read_dataset(on_disk.path("dataset.toml")).inventory()) == {("files", "002, target")}
+    assert differing(before, read_dataset(on_disk.path("dataset.toml")).inventory()) == {
+        ("files", "002, target (flair_2.npy)")
+    }
 
 
 def test_a_changed_cell_is_that_row(on_disk):
@@ -70,7 +73,7 @@ def test_the_order_of_the_rows_is_nothing(on_disk):
 def test_a_row_that_left_takes_its_files_along(on_disk):
     before = inventory(on_disk)
     del on_disk.rows[3]
-    gone = {("rows", "003"), ("files", "003, image"), ("files", "003, target")}
+    gone = {("rows", "003"), ("files", "003, image (t1_3.npy)"), ("files", "003, target (flair_3.npy)")}
     assert differing(before, inventory(on_disk)) == gone
 
 

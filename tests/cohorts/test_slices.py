@@ -130,7 +130,7 @@ def test_another_plane(volumes: Volumes) -> None:
 def test_without_the_table_a_volume_says_what_to_add(volumes: Volumes) -> None:
     volumes.toml = "value_range = [0, 2000]\n"
     error = refusal(volumes.read())
-    assert error.where == "cases.csv, row 2, column image"
+    assert error.where == "cases.csv, row 2, column image (t1.nii.gz)"
     assert "[volumes]" in str(error.todo)
 
 
@@ -259,7 +259,7 @@ def test_every_file_of_a_series_counts_in_digest_and_inventory(volumes: Volumes)
     write_series(folder, np.moveaxis(VOXELS, 2, 0))
     volumes.rows[0] = {"case_id": "P1", "patient_id": "P1", "partition": "test", "image": "series"}
     before = volumes.read()
-    assert set(before.inventory().files) == {f"P1, image, file {n}" for n in range(1, 10)}
+    assert set(before.inventory().files) == {f"P1, image (series), file {n}" for n in range(1, 10)}
     assert list(before.inventory().rows) == ["P1"]
     content = (folder / "im3").read_bytes()
     (folder / "im3").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -267,7 +267,7 @@ def test_every_file_of_a_series_counts_in_digest_and_inventory(volumes: Volumes)
     assert after.digest() != before.digest()
     assert after.file_digest(after.cases[0]) != before.file_digest(before.cases[0])
     old, new = before.inventory().files, after.inventory().files
-    assert [name for name in old if old[name] != new[name]] == ["P1, image, file 4"]
+    assert [name for name in old if old[name] != new[name]] == ["P1, image (series), file 4"]
 
 
 def test_slices_of_containers_are_read_lazily(volumes: Volumes) -> None:
@@ -283,7 +283,11 @@ def test_slices_of_containers_are_read_lazily(volumes: Volumes) -> None:
     cohort.require_readable()
     assert len(cohort.cases) == 10
     np.testing.assert_array_equal(cohort.load(cohort.cases[3]).image, cohort.load(cohort.cases[9]).image)
-    assert set(cohort.inventory().files) == {"all, image", "all, lesion_mask", "one, image"}
+    assert set(cohort.inventory().files) == {
+        "all, image (set.h5)",
+        "all, lesion_mask (set.h5)",
+        "one, image (set.h5)",
+    }
 
 
 def test_a_range_that_is_missing_is_shown_by_the_middle_slice(volumes: Volumes) -> None:
@@ -303,7 +307,7 @@ def test_real_identifiers_reach_no_case(volumes: Volumes) -> None:
     volumes.rows[0]["target"] = ""
     cohort = volumes.read()
     summary = f"{cohort.cases} {cohort.describe()} {cohort.inventory()}"
-    assert not any(text in summary for text in ("Doe", "1958", "113619", "t1.nii"))
+    assert not any(text in summary for text in ("Doe", "1958", "113619"))
     assert cohort.cases[3].case_id == f"{cohort.cases[3].volume}/003"
     (volumes.folder / "t1.nii.gz").write_bytes(b"")
     error = refusal(volumes.read())

@@ -129,7 +129,7 @@ def test_a_lock_holds_what_was_fixed(place: Place) -> None:
     assert (lock.data.name, lock.data.file) == ("Testdaten", "daten/data.toml")
     assert list(lock.data.rows) == [f"fall-ä{k}" for k in range(4)]
     assert (
-        lock.data.files["fall-ä1, image"]
+        lock.data.files["fall-ä1, image (ä1.npy)"]
         == hashlib.sha256((place.folder / "daten/bilder/ä1.npy").read_bytes()).hexdigest()
     )
     assert (lock.locked_utc, lock.locked_by, lock.reason, lock.previous) == ("2026-03-01T12:00:00Z", "Åse", "", None)
@@ -292,7 +292,7 @@ def test_added_and_removed_rows_and_files_are_named(place: Place) -> None:
         "data, 1 row added: fall-neu",
         "data, 1 row removed: fall-ä3",
         "data, 1 file added: fall-neu, image",
-        "data, 1 file removed: fall-ä3, image",
+        "data, 1 file removed: fall-ä3, image (ä3.npy)",
     ):
         assert line in found
 
@@ -334,7 +334,7 @@ def test_everything_that_changed_is_in_one_message(place: Place) -> None:
     np.save(place.folder / "daten/bilder/ä1.npy", np.full((4, 4), 9, np.uint8))
     found = place.drift(version="9")
     assert found.startswith("4 in all:")
-    for part in ("limit.max", "1 row changed: fall-ä0", "1 file changed: fall-ä1, image", "0.1.0 -> 9"):
+    for part in ("limit.max", "1 row changed: fall-ä0", "1 file changed: fall-ä1, image (ä1.npy)", "0.1.0 -> 9"):
         assert part in found
 
 
@@ -399,7 +399,7 @@ def test_prop_any_changed_byte_of_a_file_is_named(
     content = bytearray(path.read_bytes())
     content[where % len(content)] ^= by
     path.write_bytes(content)
-    assert place.drift() == f"1 in all:\n    data, 1 file changed: fall-ä{number}, image"
+    assert place.drift() == f"1 in all:\n    data, 1 file changed: fall-ä{number}, image (ä{number}.npy)"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)

@@ -21,9 +21,9 @@ from torch import nn
 
 from medgan_qa.errors import ConfigurationError, IntegrityError, ModelCrashError, ModelError
 from medgan_qa.subjects.isolation import client, landlock
-from medgan_qa.subjects.isolation.client import Process
 from medgan_qa.subjects.isolation.limits import MEMORY, TIMEOUT
 from medgan_qa.subjects.isolation.network import RESTARTS, IsolatedNetwork
+from medgan_qa.subjects.isolation.process import Process
 from medgan_qa.subjects.load import load_subject
 from medgan_qa.subjects.networks import OutOfMemoryError
 from medgan_qa.subjects.protocols import Subject
@@ -268,7 +268,6 @@ def test_a_model_that_asks_for_too_much_memory(code: MakeCode, monkeypatch: pyte
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory")
 def test_memory_that_the_kernel_does_not_limit_is_watched(code: MakeCode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MEMORY, "256")
-    monkeypatch.setattr(client, "FORKED_MB", 0)
     model = code(
         "import mmap\nshared = mmap.mmap(-1, 300 << 20)\nfor _ in range(300): shared.write(bytes(1 << 20))\n"
         "time.sleep(60)"
@@ -381,12 +380,13 @@ def test_a_message_that_never_ends_is_not_read(code: MakeCode) -> None:
 
 
 def test_an_answer_to_an_earlier_question_is_none(code: MakeCode) -> None:
-    model = code("lie({'error': 'model', 'problem': 'x'})\nreturn x", at_import=LIE)
+    model = code("lie({'error': 'model', 'problem': 'x'})\ntime.sleep(1)\nreturn x", at_import=LIE)
     with pytest.raises(ModelError, match="x"):
         isolated(model)(X, 0)
     with pytest.raises(ModelCrashError, match="no proper answer") as caught:
         isolated(model)(X, 0)
-    assert "to something else" in str(caught.value.found)
+    # The real answer to the first question and the next lie may arrive together.
+    assert re.search("to something else|more than one message", str(caught.value.found))
 
 
 # Ends

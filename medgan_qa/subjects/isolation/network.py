@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from medgan_qa.errors import IntegrityError, MedganQAError, ModelCrashError
-from medgan_qa.subjects.isolation.client import Process
 from medgan_qa.subjects.isolation.errors import again
 from medgan_qa.subjects.isolation.job import Job
 from medgan_qa.subjects.isolation.limits import Limits
+from medgan_qa.subjects.isolation.process import Process
 from medgan_qa.subjects.isolation.wire import printable
 from medgan_qa.subjects.networks import Float, OutOfMemoryError
 

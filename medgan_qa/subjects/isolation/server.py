@@ -214,7 +214,7 @@ def main(control: int, path: list[str]) -> None:
     """
     sys.path[:] = path
     channel = socket.socket(fileno=control)
-    server = Server(channel)
     prepare()
+    server = Server(channel)
     wire.send(channel, {"ready": True})
     server.run()
