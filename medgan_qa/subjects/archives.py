@@ -45,7 +45,8 @@ def members_of(path: Path, *, one_folder: bool = True) -> list[zipfile.ZipInfo]:
             if objection is None:
                 with zipfile.ZipFile(stream) as archive:
                     infos = archive.infolist()
-                objection = _odd_count(stream, len(infos)) or _odd_names(infos, one_folder) or _odd_sizes(infos, _size(stream))
+                objection = _odd_count(stream, len(infos)) or _odd_names(infos, one_folder)
+                objection = objection or _odd_sizes(infos, _size(stream))
                 objection = objection or next(filter(None, (_odd_member(stream, info) for info in infos)), None)
     # A damaged directory may hold names that are no text, or ask for a version of the format that zipfile lacks.
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, struct.error) as error:
