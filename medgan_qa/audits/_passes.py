@@ -18,7 +18,7 @@ from medgan_qa.audits.run import NotFiniteError, for_detector, grey
 from medgan_qa.audits.translation import BATCH, Item, Reading, TranslationRun
 from medgan_qa.errors import MedganQAError, ModelError
 from medgan_qa.metrics import MatchingRule
-from medgan_qa.subjects.load import load_subject
+from medgan_qa.subjects.load import load_again
 from medgan_qa.subjects.protocols import Subject
 
 Float = NDArray[np.float32]
@@ -144,7 +144,7 @@ def on_other_device(subject: Subject) -> Subject | str:
     if subject.device == "cpu" and not torch.cuda.is_available():
         return "This machine has no CUDA device, so the model was not compared between devices."
     try:
-        return load_subject(str(subject.path), "cuda" if subject.device == "cpu" else "cpu")
+        return load_again(subject, "cuda" if subject.device == "cpu" else "cpu")
     except MedganQAError as error:
         return (
             f"The model could not be loaded on another device, so it was not compared between devices: {error.problem}"
