@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from medgan_qa.audits import AUDITS, SynthesisRun, TranslationRun
 from medgan_qa.audits.augmentation import AugmentationRun
+from medgan_qa.audits.history import History
 from medgan_qa.audits.super_resolution import SuperResolutionRun
+from medgan_qa.cohorts.declared import Independence
 from medgan_qa.cohorts.phantom import BrainPhantoms, BrainSlices, BrainTruths
 from medgan_qa.controls import Faithful, ThresholdDetector, honest_pair, planted_translator
 from medgan_qa.controls.named import control_subject
+from medgan_qa.controls.planted_loaders import planted_loader
 from medgan_qa.controls.samplers import Independent
+from medgan_qa.controls.stacks import Stacks
 from medgan_qa.criteria import SENTINEL_AUDITS
 from medgan_qa.criteria.expert_reading import ExpertReading, Reader, ReaderResult
 from medgan_qa.engines import LocalEngine
@@ -54,6 +59,47 @@ def experts(subject: Subject) -> ExpertReading:
     )
 
 
+def named(cohort):
+    """The same cohort with every column of the table that may name where a case comes from."""
+    cohort.cases = tuple(
+        replace(
+            case,
+            study=f"S-{case.patient_id}",
+            volume=f"V-{case.patient_id}",
+            site=case.partition,
+            scanner=case.partition,
+            acquired="2026-01-01" if case.partition == "test" else "2021-01-01",
+        )
+        for case in cohort.cases
+    )
+    return cohort
+
+
+def partitioned(cohort, **shared):
+    return SimpleNamespace(cohort=cohort, engine=LocalEngine(), seed=0, shared=shared)
+
+
+def volumes_apart():
+    return partitioned(named(Stacks(people=15, slices=3)))
+
+
+def own_loader():
+    cohort = BrainPhantoms(people=3)
+    cohort.description = SimpleNamespace(augmentation="none")
+    return partitioned(cohort, loader=planted_loader(cohort, "none"))
+
+
+def independent():
+    cohort = named(BrainSlices(people=20))
+    declared = Independence(patients=True, test_acquired_after="2025-01-01", earlier_uses=0)
+    cohort.description = SimpleNamespace(independence=declared)
+    return partitioned(cohort, history=History(0))
+
+
+PARTITIONED = {"HYG-001": volumes_apart, "HYG-004": own_loader, "HYG-006": independent}
+"""Runs that hold what these audits may ask for: volumes, a loader, declarations and a ledger."""
+
+
 @pytest.fixture(scope="module")
 def made(sampled, classified, tmp_path_factory):
     """Names of the measurements of one audit, made on small data that hold every input."""
@@ -87,13 +133,17 @@ def made(sampled, classified, tmp_path_factory):
         return AugmentationRun(subject, slices, None, LocalEngine(), 0, resamples=20, experts=experts(subject))
 
     def names_of(code):
-        if code in paired:
+        if code in PARTITIONED:
+            run = PARTITIONED[code]()
+        elif code[:3] == "HYG":
+            run = augmentation()
+        elif code in paired:
             run = translation
         elif code in calls:
             run = classification
         elif code in {audit.code for audit in suite("super-resolution").audits}:
             run = super_resolution()
-        elif code[:3] in ("UTL", "HYG"):
+        elif code[:3] == "UTL":
             run = augmentation()
         else:
             run = synthesis()
