@@ -126,10 +126,20 @@ def test_holm_counts_every_attribute_and_measure(classified, value_of):
     assert all(0 < p <= 1 for p in adjusted)
 
 
+class Reversed:
+    """A cohort with its cases the other way round."""
+
+    def __init__(self, cohort):
+        self._cohort, self.cases = cohort, cohort.cases[::-1]
+
+    def __getattr__(self, name):
+        return getattr(self._cohort, name)
+
+
 def test_p_values_repeat_themselves_and_depend_on_no_order(slices):
     run = on(slices, lambda c: c)
     turned = on(slices, lambda c: c)
-    turned.cases = turned.cases[::-1]
+    turned.cohort = Reversed(turned.cohort)
     first, again, other = (
         {e.measurement.id: e.measurement.value for e in uneven_calls(r).estimates} for r in (run, run, turned)
     )

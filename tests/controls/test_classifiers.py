@@ -96,7 +96,7 @@ def test_nan_is_an_error_of_every_audit():
     whole = suite("discriminator")
     subject = control_subject("nan", "discriminator", plain())
     record = run_audit(subject, plain(), whole, whole.criteria, detector=None, engine=LocalEngine()).record
-    assert {a.verdict for a in record.audits} == {Verdict.ERROR}
+    assert {a.verdict for a in record.audits if a.code not in whole.beside} == {Verdict.ERROR}
 
 
 def test_the_controls_are_named():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -55,7 +57,11 @@ def test_the_tool_makes_the_list(tool: ModuleType) -> None:
         f"torch {torch.__version__.partition('+')[0]} and torchvision {torchvision.__version__.partition('+')[0]}"
         in text
     ):
-        assert tool.text() == text
+        # Apart, because a process that has compiled a network knows more operators.
+        code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['text'](), end='')"
+        tool_file = ROOT / "tools" / "make_operator_list.py"
+        made = subprocess.run([sys.executable, "-c", code, tool_file], capture_output=True, text=True, check=True)
+        assert made.stdout == text
     # Another version has other operators; what the rule leaves out there must not be in the list.
     left_out = {name for name, overloads in tool.schemas().items() if tool.refusal(name, overloads)}
     assert (allowed() & left_out) <= tool.INTERPRETER
