@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,17 +23,8 @@ def write_new(path: Path, content: bytes, mode: int = 0o644) -> bool:
     Raises:
         OSError: the folder does not take it.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _temporary(path, content, mode) as temporary:
         return _place(temporary, path, content, mode)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -40,13 +33,22 @@ def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: the folder does not take it.
     """
+    with _temporary(path, content, mode) as temporary:
+        temporary.replace(path)
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """A file with this content beside `path`, on the disk and not only in the system's memory; gone afterwards."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
-        temporary.replace(path)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 

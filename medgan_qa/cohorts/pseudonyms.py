@@ -92,17 +92,6 @@ def pseudonym_key() -> bytes:
     return _read(place)
 
 
-def key_name() -> str:
-    """Eight hexadecimal digits that name the key without telling it.
-
-    Two runs whose keys have different names show the same patient under different pseudonyms.
-
-    Raises:
-        ConfigurationError, OutputError: as `pseudonym_key`.
-    """
-    return _hex(pseudonym_key(), "key", "")[:8]
-
-
 def _read(place: Path) -> bytes:
     try:
         text = place.read_text("ascii").strip()

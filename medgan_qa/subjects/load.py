@@ -122,7 +122,7 @@ def load_subject(model: str, device: str = "cpu", *, weights: Path | None = None
         network, format_, inner, parameters, origin = _in_this_process(source, device)
         facts: dict[str, Any] = dict(TRUSTED)
     else:
-        job = _job(source, device, size)
+        job = job_of(source, device, size)
         try:
             isolated = IsolatedNetwork(job, limits(), source.digest, digest)
         except MedganQAError as error:
@@ -194,7 +194,8 @@ def _in_this_process(source: Source, device: str) -> tuple[Network, str, str | b
     return network, format_, card, parameters, origin_of(source.kind, named, weights)
 
 
-def _job(source: Source, device: str, size: int) -> Job:
+def job_of(source: Source, device: str, size: int) -> Job:
+    """What a model's own process is asked to open, and what it may take."""
     torch = sys.modules.get("torch")
     may_take, code = limits(), source.kind == "code"
     return Job(

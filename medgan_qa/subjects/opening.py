@@ -10,7 +10,7 @@ from medgan_qa.errors import ModelError
 from medgan_qa.subjects.card import Card, parse_card, sidecar
 from medgan_qa.subjects.dry_run import DryRun, dry_run
 from medgan_qa.subjects.file_facts import FileFacts, facts_of
-from medgan_qa.subjects.load import choose_device, source_of
+from medgan_qa.subjects.load import choose_device, job_of, source_of
 from medgan_qa.subjects.networks import Network
 from medgan_qa.subjects.proposal import Proposal, propose
 from medgan_qa.subjects.protocols import Subject
@@ -91,20 +91,8 @@ def _opened_here(source: Source, device: str, digest: str) -> OpenedModel:
 
 
 def _opened_apart(source: Source, device: str, digest: str, size: int) -> OpenedModel:
-    from medgan_qa.subjects.isolation.job import Job
     from medgan_qa.subjects.isolation.limits import limits
     from medgan_qa.subjects.isolation.network import IsolatedNetwork
 
-    code = source.kind == "code"
-    job = Job(
-        model=source.opened,
-        device=device,
-        kind=source.kind,
-        weights=None if source.weights is None else str(source.weights.absolute()),
-        folder=str(Path.cwd()) if code else None,
-        size=size,
-        memory_mb=limits().memory_mb,
-        reading_mb=limits().reading_mb(size, code=code),
-    )
-    network = IsolatedNetwork(job, limits(), source.digest, digest)
+    network = IsolatedNetwork(job_of(source, device, size), limits(), source.digest, digest)
     return OpenedModel(network, network.format, source, device, network.parameters, digest)

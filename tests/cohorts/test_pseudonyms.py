@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from medgan_qa.cohorts import pseudonyms
 from medgan_qa.cohorts.cohort import Case
-from medgan_qa.cohorts.pseudonyms import KEY_FILE, Pseudonyms, key_name, looks_direct, protected, pseudonym_key
+from medgan_qa.cohorts.pseudonyms import KEY_FILE, Pseudonyms, looks_direct, protected, pseudonym_key
 from medgan_qa.errors import ConfigurationError, OutputError
 
 KEY = bytes(range(32))
@@ -66,16 +66,6 @@ def test_the_key_is_made_once_and_for_its_owner_alone(folder: Path) -> None:
     assert pseudonym_key() == key
     assert stat.S_IMODE((folder / KEY_FILE).stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_the_name_of_the_key_changes_with_the_key_and_does_not_hold_it(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = key_name()
-    assert name == key_name()
-    assert name not in pseudonym_key().hex()
-    monkeypatch.setenv("MEDGAN_QA_KEYS", str(tmp_path / "other"))
-    assert key_name() != name
 
 
 @pytest.mark.parametrize("content", ["", "no hexadecimal", "ab" * 31])

@@ -184,7 +184,7 @@ def _require_decoder(path: Path, header: Dataset) -> None:
         raise damaged(path, "no transfer syntax in its file meta information")
     try:
         decoder = get_decoder(syntax)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # what pydicom raises for a syntax that has no decoder, such as video
         name = syntax.name if syntax.name != syntax else "that is not of the standard"
         raise refused(path, "pixels in a transfer syntax for still images", name, "Export it uncompressed.") from error
     if not decoder.is_available:
